@@ -1,0 +1,151 @@
+"""Our hypernetwork family: a shared multi-task LoRA whose ranks are gated by the task embedding.
+
+For each adapted linear layer l and task embedding e:
+
+    delta_w_l(e) = scaling * B_l diag(z_l(e)) A_l,    z(e) = 1 + 3 tanh(head(trunk(e)))
+
+A and B are an ordinary multi-task LoRA (Hu et al. 2021, section 4.1); only the gates z depend on the task, and the head
+starts at zero, so an untrained network is exactly that multi-task LoRA. Adapters share A, hence any
+weighted sum of them keeps the rank: sum_i w_i B diag(z_i) A = B diag(sum_i w_i z_i) A. Text-to-LoRA (Charakorn et al.
+2025, section 3) generates A and B themselves; docs/results.md compares the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from adapters.lora import LoraAdapter, LoraDelta
+from t2l.hypernetwork import CheckpointError
+
+GATE_RANGE = 3.0
+"""Gates lie in 1 +- GATE_RANGE: a rank can be silenced or turned round, but no text can blow an adapter up."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatedConfig:
+    """What `config.json` of a gated checkpoint says.
+
+    shapes: module path -> (out_features, in_features) of every adapted linear layer, in gate order.
+    strengths: see `Hypernetwork.strengths`.
+    """
+
+    base_name: str
+    base_digest: str
+    embedder_digest: str
+    embedding_dim: int
+    rank: int
+    scaling: float
+    trunk_width: int
+    shapes: Mapping[str, tuple[int, int]]
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    training: Mapping[str, object] = field(default_factory=dict)
+    """How it was trained (command, steps, seed, measurements): for people, read by no code."""
+
+
+class GateNetwork(nn.Module):
+    """Task embedding (k, E) -> gates (k, modules, rank)."""
+
+    def __init__(self, embedding_dim: int, trunk_width: int, modules: int, rank: int) -> None:
+        super().__init__()
+        self.modules_count, self.rank = modules, rank
+        self.trunk = nn.Sequential(
+            nn.Linear(embedding_dim, trunk_width), nn.SiLU(), nn.Linear(trunk_width, trunk_width), nn.SiLU()
+        )
+        self.head = nn.Linear(trunk_width, modules * rank)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, task_embeddings: torch.Tensor) -> torch.Tensor:
+        raw = self.head(self.trunk(task_embeddings * task_embeddings.shape[-1] ** 0.5))
+        gates = 1 + GATE_RANGE * torch.tanh(raw)
+        return gates.view(-1, self.modules_count, self.rank)  # (k, modules, rank)
+
+
+class GatedHypernetwork:
+    """A trained gated checkpoint. Immutable after loading; `generate` may run on any thread."""
+
+    def __init__(
+        self, config: GatedConfig, network: GateNetwork, lora: Mapping[str, torch.Tensor], digest: str, device: str
+    ) -> None:
+        self.config = config
+        self.digest = digest
+        self._device = torch.device(device)
+        self._network = network.to(self._device).eval()
+        self._a = {path: lora[f"{path}.lora_a"].half() for path in config.shapes}
+        self._b = {path: lora[f"{path}.lora_b"].float().to(self._device) for path in config.shapes}
+
+    @property
+    def base_digest(self) -> str:
+        return self.config.base_digest
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.config.embedding_dim
+
+    @property
+    def strengths(self) -> Mapping[str, float]:
+        return self.config.strengths
+
+    @torch.inference_mode()
+    def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
+        """See `Hypernetwork.generate`. Tensors come out as float16 on the CPU; A is shared by all of them."""
+        if task_embeddings.ndim != 2 or task_embeddings.shape[1] != self.embedding_dim:
+            raise ValueError(f"task embeddings {tuple(task_embeddings.shape)}: want (k, {self.embedding_dim})")
+        gates = self._network(task_embeddings.float().to(self._device))  # (k, modules, rank)
+        return tuple(self._adapter(row) for row in gates)
+
+    def multi_task(self) -> LoraAdapter:
+        """The description-independent adapter: all gates 1. A baseline; what the gates start from."""
+        return self._adapter(torch.ones(len(self.config.shapes), self.config.rank, device=self._device))
+
+    def _adapter(self, gates: torch.Tensor) -> LoraAdapter:
+        deltas = {
+            path: LoraDelta(self._a[path], (self._b[path] * row).half().cpu(), self.config.scaling)
+            for path, row in zip(self.config.shapes, gates, strict=True)
+        }
+        return LoraAdapter(self.config.base_digest, deltas)
+
+
+def load_gated(folder: Path, device: str = "cpu") -> GatedHypernetwork:
+    """Read `config.json` and `model.safetensors` of a gated checkpoint. Raises CheckpointError."""
+    try:
+        raw = json.loads((folder / "config.json").read_text())
+        if raw.pop("family") != "gated":
+            raise CheckpointError(f"{folder / 'config.json'}: family is not 'gated'")
+        raw["shapes"] = {path: tuple(shape) for path, shape in raw["shapes"].items()}
+        config = GatedConfig(**raw)
+        tensors = load_file(folder / "model.safetensors")
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as exc:
+        raise CheckpointError(f"{folder} is no readable gated checkpoint: {exc}") from exc
+    network = GateNetwork(config.embedding_dim, config.trunk_width, len(config.shapes), config.rank)
+    lora = {name.removeprefix("lora."): tensors.pop(name) for name in list(tensors) if name.startswith("lora.")}
+    expected = {f"{path}.{half}" for path in config.shapes for half in ("lora_a", "lora_b")}
+    if lora.keys() != expected:
+        odd = sorted(lora.keys() ^ expected)[:3]
+        raise CheckpointError(f"{folder}: LoRA tensors do not match config.json, e.g. {', '.join(odd)}")
+    for path, (out_features, in_features) in config.shapes.items():
+        a, b = lora[f"{path}.lora_a"], lora[f"{path}.lora_b"]
+        if a.shape != (config.rank, in_features) or b.shape != (out_features, config.rank):
+            raise CheckpointError(f"{folder}: {path} has lora_a {tuple(a.shape)}, lora_b {tuple(b.shape)}")
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError as exc:
+        raise CheckpointError(f"{folder}: gate network does not match config.json: {exc}") from exc
+    return GatedHypernetwork(config, network, lora, checkpoint_digest(folder), device)
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """sha256 (hex) over config.json and model.safetensors."""
+    sha = hashlib.sha256()
+    for name in ("config.json", "model.safetensors"):
+        sha.update((folder / name).read_bytes())
+    return sha.hexdigest()
