@@ -17,5 +17,13 @@ class AdapterMismatch(AdapterError):
     """An adapter does not fit the base model: other digest, architecture, tensor name or shape."""
 
 
+class AdapterUnsupported(AdapterError):
+    """An adapter file asks for something a plain LoRA cannot do (DoRA, trained biases, ...), by name."""
+
+
+class BaseModelCorrupt(AdapterError):
+    """The base model's GGUF file is missing, not GGUF, truncated, or of an architecture we do not know."""
+
+
 class CacheCorrupt(AdapterError):
     """The cache database cannot be read; the message says how to rebuild it."""

@@ -14,6 +14,17 @@ DIGEST_HEX = 16
 """Digits of an adapter's digest used in names, rows and headers (DESIGN 5.7)."""
 
 
+HALF_TOLERANCE = 1e-3
+"""Relative error (Frobenius) up to which float16 may stand for float32; plain rounding costs 3e-4."""
+
+
+def to_half(tensor: torch.Tensor) -> torch.Tensor | None:
+    """A float32 tensor as float16, or None where that would lose it (overflow, subnormals)."""
+    half = tensor.half()
+    error = torch.linalg.vector_norm(half.float() - tensor)  # inf or nan on overflow: the comparison fails
+    return half if error <= HALF_TOLERANCE * torch.linalg.vector_norm(tensor) else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraDelta:
     """Low-rank update of one linear layer: delta_w = scaling * b @ a.
@@ -65,7 +76,7 @@ class LoraAdapter:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over base digest, canonical tensors and scale, shortened to DIGEST_HEX digits (DESIGN 5.7)."""
+        """sha256 over base digest, tensors and scale, shortened to DIGEST_HEX digits (DESIGN 5.7)."""
         sha = hashlib.sha256(self.base_digest.encode())
         for path, delta in self.deltas.items():
             header = [path, str(delta.a.dtype), list(delta.a.shape), list(delta.b.shape), delta.scaling]
