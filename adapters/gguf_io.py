@@ -45,12 +45,15 @@ class GgufHeader:
     """What a GGUF file says about itself.
 
     metadata: scalars, strings and numeric arrays by key; arrays of strings (vocabularies) are left out.
+    key_spans: where each key with its value lies in the file (first byte, end), in the file's order, so that
+    metadata, vocabularies included, can be copied verbatim.
     infos_offset: first byte of the tensor table; what lies before it can be copied verbatim.
     data_offset: first byte of tensor data.
     """
 
     version: int
     metadata: Mapping[str, object]
+    key_spans: Mapping[str, tuple[int, int]]
     tensors: Mapping[str, TensorInfo]
     infos_offset: int
     data_offset: int
@@ -125,7 +128,9 @@ def _read(cursor: _Cursor) -> GgufHeader:
         raise ValueError(f"GGUF version {version}, want one of {VERSIONS}")
     tensor_count, value_count = cursor.value("<Q"), cursor.value("<Q")
     metadata: dict[str, object] = {}
+    key_spans: dict[str, tuple[int, int]] = {}
     for _ in range(value_count):
+        start = cursor.at
         key, kind = cursor.string(), cursor.value("<I")
         if kind == _STRING:
             metadata[key] = cursor.string()
@@ -137,6 +142,7 @@ def _read(cursor: _Cursor) -> GgufHeader:
             metadata[key] = cursor.value(_SCALARS[kind])
         else:
             raise ValueError(f"{key} has the unknown value type {kind}")
+        key_spans[key] = (start, cursor.at)
     infos_offset = cursor.at
     entries = [_tensor_entry(cursor) for _ in range(tensor_count)]
     alignment = int(metadata.get("general.alignment", gguf.GGUF_DEFAULT_ALIGNMENT))
@@ -153,7 +159,7 @@ def _read(cursor: _Cursor) -> GgufHeader:
             end = data_offset + offset + size
             raise ValueError(f"{name} ends at byte {end}, the file at {len(cursor.data)}: truncated?")
         tensors[name] = TensorInfo(name, shape, type.name, data_offset + offset, size)
-    return GgufHeader(version, metadata, tensors, infos_offset, data_offset, alignment)
+    return GgufHeader(version, metadata, key_spans, tensors, infos_offset, data_offset, alignment)
 
 
 def _tensor_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], gguf.GGMLQuantizationType, int]:
