@@ -49,7 +49,7 @@ def write_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:
     everywhere. Not atomic: `Store` owns that.
     """
     scalings = {delta.scaling for delta in adapter.deltas.values()}
-    scaling = scalings.pop() if len(scalings) == 1 else 1.0
+    scaling, rank = scalings.pop() if len(scalings) == 1 else 1.0, adapter.rank
     tensors: dict[str, torch.Tensor] = {}
     for path, delta in adapter.deltas.items():
         a, b = delta.a, delta.b
@@ -57,21 +57,21 @@ def write_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:
             a, b = a.float(), b.float() * delta.scaling
         tensors[f"{_PREFIX}{path}.lora_A.weight"] = a.contiguous()
         tensors[f"{_PREFIX}{path}.lora_B.weight"] = b.contiguous()
-    odd = {path: delta.rank for path, delta in adapter.deltas.items() if delta.rank != adapter.rank}
+    odd = {path: delta.rank for path, delta in adapter.deltas.items() if delta.rank != rank}
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_name,
         "inference_mode": True,
-        "r": adapter.rank,
-        "lora_alpha": _number(scaling * adapter.rank),
+        "r": rank,
+        "lora_alpha": _number(scaling * rank),
         "use_rslora": False,
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
         "target_modules": sorted(adapter.deltas),
         "rank_pattern": odd,
-        "alpha_pattern": {path: _number(scaling * rank) for path, rank in odd.items()},
+        "alpha_pattern": {path: _number(scaling * own) for path, own in odd.items()},
     }
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(config, indent=1))

@@ -1,6 +1,6 @@
 """The folder of generated adapters: one sub-folder per digest, there as a whole or not at all.
 
-`<digest>/` holds adapter_config.json and adapter_model.safetensors (PEFT), adapter.gguf (llama.cpp), card.json.
+`<digest>/` holds adapter_config.json and adapter_model.safetensors (PEFT), adapter.gguf and card.json.
 Knows nothing of rows or of the index (adapters/cache.py).
 """
 
@@ -13,17 +13,16 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from adapters import peft_file
 from adapters.card import Card
 from adapters.errors import AdapterCorrupt, AdapterNotFound
 from adapters.gguf_file import BaseModel, write_gguf
-from adapters.lora import DIGEST_HEX, LoraAdapter
+from adapters.lora import DIGEST_HEX, LoraAdapter, is_finite
 
 GGUF = "adapter.gguf"
 CARD = "card.json"
@@ -164,14 +163,21 @@ class Store:
 
 def _write(adapter: LoraAdapter, card: Card, base: BaseModel, folder: Path) -> None:
     """All four files, on the disk when this returns."""
-    peft_file.write_peft(adapter, folder, base_name=card.base_name)
-    write_gguf(adapter, folder / GGUF, base)
+    with ThreadPoolExecutor(max_workers=1) as second:  # most of the time is the kernel's
+        gguf = second.submit(_write_gguf, adapter, folder / GGUF, base)
+        peft_file.write_peft(adapter, folder, base_name=card.base_name)
+        _sync(folder / peft_file.WEIGHTS)
+        gguf.result()
     sizes = {name: (folder / name).stat().st_size for name in FILES}
     raw = {"digest": adapter.digest, "files": sizes} | card.to_json()
     (folder / CARD).write_text(json.dumps(raw, ensure_ascii=False, indent=1), encoding="utf-8")
-    for name in (*FILES, CARD):
-        _sync(folder / name)
-    _sync(folder)
+    for path in (folder / peft_file.CONFIG, folder / CARD, folder):
+        _sync(path)
+
+
+def _write_gguf(adapter: LoraAdapter, path: Path, base: BaseModel) -> None:
+    write_gguf(adapter, path, base)
+    _sync(path)
 
 
 def _sync(path: Path) -> None:
@@ -185,6 +191,5 @@ def _sync(path: Path) -> None:
 
 def _check_finite(adapter: LoraAdapter) -> None:
     for path, delta in adapter.deltas.items():
-        total = delta.a.sum(dtype=torch.float64) + delta.b.sum(dtype=torch.float64)  # inf and nan carry over
-        if not torch.isfinite(total):
+        if not (is_finite(delta.a) and is_finite(delta.b)):
             raise AdapterCorrupt(f"adapter {adapter.digest}: {path} has values that are not finite")
