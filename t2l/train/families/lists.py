@@ -50,11 +50,12 @@ def _alone(step: Step, result: str, items: str) -> Operation:
 
 # --- words ---------------------------------------------------------------------------------------------------------------
 
-_MIXED = tuple(words.CATEGORIES)
+_SORTED_OUT = ("animal", "fruit", "tool", "job", "place", "colour")  # the categories that operations ask for
+_OTHERS = tuple(name for name in words.CATEGORIES if name not in _SORTED_OUT)
 
 
 def _make_words(rng: random.Random) -> tuple[tuple[str, ...], str]:
-    groups = rng.sample(_MIXED, rng.choice((2, 2, 3)))
+    groups = rng.sample(_SORTED_OUT, 2) + [rng.choice(_OTHERS if rng.random() < 0.4 else _SORTED_OUT)]
     chosen = [rng.choice(words.CATEGORIES[rng.choice(groups)]) for _ in range(rng.randint(3, 6))]
     if rng.random() < 0.55:  # a repetition, for the operations about duplicates
         chosen.insert(rng.randint(0, len(chosen)), rng.choice(chosen))
@@ -412,7 +413,7 @@ _WORD_OPERATIONS = (
     ),
     *(
         op
-        for category in ("animal", "fruit", "tool", "job", "place", "colour", "vegetable", "garment")
+        for category in _SORTED_OUT
         for op in _of_category(category)
     ),
     *_word_chains(),

@@ -246,7 +246,7 @@ _EXPRESSION_OPERATIONS = (
         do="(write|give) a Python assert that the expression equals its value",
     ),
     Operation(
-        "latin",
+        "spanish_sentence",
         "prose",
         lambda e: f"El resultado es {e.value}.",
         do="(answer|give the value) in Spanish with 'El resultado es ...' and a full stop",
@@ -325,7 +325,7 @@ _STORY_OPERATIONS = (
         steps=lambda s: f"{s.calculation} = {s.result}\n{s.result} * 2 = {2 * s.result}",
     ),
     Operation(
-        "half_price",
+        "cost_at_three",
         "count",
         lambda s: 3 * s.result,
         do="(work out|calculate) what the final number of fruits costs at 3 dollars (each|apiece), in dollars",
@@ -433,7 +433,7 @@ _STORY_OPERATIONS = (
         do="(say|tell me) (whether|if) the final number is (above|over) 30, yes or no",
     ),
     Operation(
-        "kept_share",
+        "second_larger",
         "text",
         lambda s: "true" if s.change > s.start else "false",
         do="(say|tell me) (whether|if) the second number is larger than the first, true or false",
@@ -754,7 +754,7 @@ _CLAIM_OPERATIONS = (
         zh="改写成以Is开头的疑问句",
     ),
     Operation(
-        "claims_that",
+        "it_is_true_that",
         "prose",
         lambda c: f"It is {'true' if c.true else 'false'} that {c.written()}",
         do="(write|begin with) 'It is true that' or 'It is false that', as fits, and (repeat|copy) the (claim|statement)",

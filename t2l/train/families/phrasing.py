@@ -57,7 +57,7 @@ def describe(kind: Kind, operation: Operation, form: Format, rng: random.Random)
     what = vary(operation.what, rng) if asks else ""
     do = operation.imperative(rng)
     written = vary(form.do, rng)
-    return template.format(
+    text = template.format(
         do=do,
         Do=_capital(do),
         what=what,
@@ -67,3 +67,4 @@ def describe(kind: Kind, operation: Operation, form: Format, rng: random.Random)
         short=vary(form.short, rng),
         noun=vary(kind.noun, rng),
     )
+    return text.replace(".'.", ".'").replace("。.", "。")

@@ -102,12 +102,6 @@ _OPERATIONS = (
         "opposite", "text", lambda s: words.OPPOSITES.get(s.adjective), what="(the opposite|the antonym) of the adjective"
     ),
     Operation(
-        "synonym",
-        "text",
-        lambda s: words.SYNONYMS.get(s.adjective),
-        what="(a synonym for the adjective: large, little, glad, unhappy, quick, spotless, filthy, loud, silent, wealthy, aged, starving, powerful, feeble or penniless|the word closest to the adjective among large, little, glad, unhappy, quick, spotless, filthy, loud, silent, wealthy, aged, starving, powerful, feeble, penniless)",
-    ),
-    Operation(
         "object",
         "text",
         lambda s: s.object,
