@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from t2l.train.families import dates, lists, numbers, phrasing, records, sentences, tables, texts
+from t2l.train.families import code, dates, languages, lists, numbers, paths, phrasing, records, sentences, tables, texts
 from t2l.train.families.core import Format, Item, Kind, Operation
 from t2l.train.families.formats import WORKED, fitting
 
 Split = Literal["train", "unseen_pair", "unseen_operation"]
 
-_KINDS: dict[str, Kind] = {kind.name: kind for module in (lists, numbers, sentences, records, tables, dates, texts) for kind in module.KINDS}
+_KINDS: dict[str, Kind] = {kind.name: kind for module in (lists, numbers, sentences, records, tables, dates, texts, code, paths, languages) for kind in module.KINDS}
 KINDS: tuple[str, ...] = tuple(_KINDS)
 _UNSEEN_PAIRS = 0.12
 _UNSEEN_OPERATIONS = 0.08
