@@ -1,5 +1,7 @@
 """What can go wrong with an adapter, in terms a caller can act on. Status codes live in proxy/errors.py."""
 
+from pathlib import Path
+
 
 class AdapterError(Exception):
     """Base of this package's errors."""
@@ -27,3 +29,35 @@ class BaseModelCorrupt(AdapterError):
 
 class CacheCorrupt(AdapterError):
     """The cache database cannot be read; the message says how to rebuild it."""
+
+
+class GgmlUnavailable(AdapterError):
+    """llama-cpp-python's ggml library cannot be loaded, or lacks a tensor type; the message says which."""
+
+
+class BuildRefused(AdapterError):
+    """A merged build does not hold what the adapter says (gain, or answers that differ); it was deleted.
+
+    details: the table of tensors, where the merge came that far.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class BuildBusy(AdapterError):
+    """Another process is writing the same build."""
+
+
+class BuildNotFound(AdapterError):
+    """No build of that adapter is there."""
+
+
+class DiskFull(AdapterError):
+    """The disk has no room for a build. Nothing was changed; the half-written file is gone."""
+
+    def __init__(self, path: Path, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(f"{path} needs {needed_bytes} bytes and the disk has {free_bytes} free")
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.errors import AdapterError
+from adapters.errors import GgmlUnavailable
 
 _CONVERT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 """ggml_to_float_t and ggml_from_float_t: (source, destination, number of elements). Releases the GIL."""
@@ -27,10 +27,6 @@ own count nowhere and checks no number, so one must not ask past its end."""
 _FAST = ("f32", "f16", "q8_0")
 """Types written by the CPU backend's vectorised routine, 5-20 times faster than the reference one of
 ggml_quantize_chunk. Q8_0 differs from the reference in exact ties only; the other types not at all."""
-
-
-class GgmlUnavailable(AdapterError):
-    """The ggml library of llama-cpp-python cannot be loaded, or lacks a type; the message says which."""
 
 
 class _Traits(ctypes.Structure):
