@@ -27,6 +27,10 @@ class BaseModelCorrupt(AdapterError):
     """The base model's GGUF file is missing, not GGUF, truncated, or of an architecture we do not know."""
 
 
+class CacheUnavailable(AdapterError):
+    """The cache database cannot be used now: locked for too long, disk full, no right to write."""
+
+
 class CacheCorrupt(AdapterError):
     """The cache database cannot be read; the message says how to rebuild it."""
 

@@ -122,16 +122,6 @@ class Store:
         """Names of all adapter folders, whole or not; sorted."""
         return sorted(path.name for path in self.folder.iterdir() if _DIGEST.fullmatch(path.name))
 
-    def list(self) -> list[StoredAdapter]:
-        """All whole adapters."""
-        found = []
-        for digest in self.digests():
-            try:
-                found.append(self.get(digest))
-            except (AdapterNotFound, AdapterCorrupt):
-                continue  # deleted meanwhile, or damaged: AdapterCache.check reports those
-        return found
-
     def delete(self, digest: str) -> None:
         """Remove an adapter's folder, whole or damaged. Raises AdapterNotFound."""
         with self.lock():
