@@ -66,6 +66,15 @@ class AdapterUnusable(EngineError):
         self.reason = reason
 
 
+class UnknownToken(EngineError):
+    """A token id in the prompt or in logit_bias is not in the model's vocabulary."""
+
+    def __init__(self, token: int, n_vocab: int) -> None:
+        super().__init__(f"token id {token} is not in the vocabulary of {n_vocab} tokens")
+        self.token = token
+        self.n_vocab = n_vocab
+
+
 class BadGrammar(EngineError):
     """The GBNF text or JSON schema does not make a usable grammar."""
 
@@ -360,6 +369,10 @@ class EngineStats:
     """Counter."""
     decode_steps: int
     """Counter: calls of llama_decode."""
+    decode_seconds: float
+    """Counter: time inside llama_decode."""
+    busy_seconds: float
+    """Counter: time of all steps; what exceeds decode_seconds is the engine's own."""
     adapters_loaded: int
     adapter_bytes: int
     models: tuple[str, ...]
@@ -374,8 +387,9 @@ class EngineApi(Protocol):
     def submit(self, generation: Generation) -> Stream:
         """Queues a request.
 
-        Raises EngineBusy, ContextTooLong, EngineClosed, UnknownModel or BadGrammar at once. AdapterUnusable
-        and EngineFailed are raised by the stream, before its first chunk if the request never started.
+        Raises EngineBusy, ContextTooLong, EngineClosed, UnknownModel, UnknownToken or BadGrammar at once.
+        AdapterUnusable and EngineFailed are raised by the stream, before its first chunk if the request never
+        started.
         """
 
     def tokenize(self, text: str, *, special: bool = True, add_bos: bool = True) -> tuple[int, ...]:
