@@ -1,6 +1,5 @@
-"""What a task family is made of: inputs (Item, Kind), what is done to them (Operation), how the answer is written (Format).
-
-A description is assembled from templates in which "(a|b)" stands for either wording; see `vary`.
+"""What a task family is made of: inputs (Item, Kind), what is done to them (Operation), how the answer is
+written (Format). In wordings, "(a|b)" stands for either; see `vary`.
 """
 
 import functools
@@ -9,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# text: a word or short phrase; token: text whose case must stay (dates, numbers as text, Chinese); prose: whole sentences;
-# block: code or data, possibly several lines; count: an integer from 0 to 999; integer: any integer; list: a tuple.
+# text: a word or short phrase; token: text whose case must stay (dates, addresses, Chinese); prose: whole
+# sentences; block: code or data, maybe several lines; count: an integer from 0 to 999; integer: any integer;
+# list: a tuple.
 ResultType = Literal["text", "token", "prose", "block", "count", "integer", "list"]
 Result = str | int | tuple[Any, ...]
 
@@ -46,7 +46,7 @@ def _choose(alternatives: tuple, rng: random.Random) -> str:
 
 
 def vary(template: str, rng: random.Random) -> str:
-    """One wording of a template: each "(a|b|c)", and "|" at the top level, becomes one of its parts. May be nested."""
+    """One wording of a template: each "(a|b|c)", and "|" at the top level, becomes one part. Groups nest."""
     return _choose(_parse(template), rng)
 
 
@@ -63,9 +63,9 @@ class Item:
 class Operation:
     """Something to do with inputs of one kind.
 
-    compute: value -> result, None when it does not apply. `do` is an imperative ("sort the words"), `what` a noun phrase
-    ("the longest word"); at least one is given. `zh` is an imperative in Chinese. `steps` writes out the calculation for
-    the worked format, whose last line is the result.
+    compute: value -> result, None when it does not apply. `do` is an imperative ("sort the words"), `what` a
+    noun phrase ("the longest word"); at least one is given. `zh` is an imperative in Chinese. `steps` writes
+    out the calculation for the worked format, whose last line is the result.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How an answer is written down. `do` is an imperative, `short` a noun phrase, `zh` an imperative in Chinese."""
+    """How an answer is written down. `do` and `zh` (Chinese) are imperatives, `short` is a noun phrase."""
 
     name: str
     results: frozenset[ResultType]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (wordings stay on one line, where they can be read and searched)
 """How answers are written down. A format fits some result types; each says so in `results`."""
 
 import json
@@ -45,8 +46,17 @@ WORKED = _format(  # rendered by the task, which knows the operation's steps
 )
 
 FORMATS: tuple[Format, ...] = (
-    _format("plain", _SCALAR, str, _only("(result|answer)"), "(the bare answer|the result only)", "只输出结果"),
-    _format("plain", ("prose",), str, _only("(new|resulting|finished) text"), "only the resulting text", "只输出结果"),
+    _format(
+        "plain", _SCALAR, str, _only("(result|answer)"), "(the bare answer|the result only)", "只输出结果"
+    ),
+    _format(
+        "plain",
+        ("prose",),
+        str,
+        _only("(new|resulting|finished) text"),
+        "only the resulting text",
+        "只输出结果",
+    ),
     _format(
         "plain",
         ("block",),
@@ -174,7 +184,7 @@ FORMATS: tuple[Format, ...] = (
             f"{language.lower()}_words",
             ("count",),
             lambda result, spell=spell: spell(result) if 0 <= result < 1000 else None,
-            f"(spell|write) the number (out |)in {language} (words|)|(give|write) the number in words, in {language}|(answer|reply) with the {language} word for the number",
+            f"(spell|write) the number (out |)in {language}( words|)|(give|write) the number in words, in {language}|(answer|reply) with the {language} word for the number",
             f"number (written|spelled) in {language}",
             f"用{chinese_name}写出这个数",
         )
@@ -292,7 +302,9 @@ FORMATS: tuple[Format, ...] = (
     _format(
         "anded",
         ("list",),
-        lambda items: ", ".join(map(str, items[:-1])) + f" and {items[-1]}" if len(items) > 1 else str(items[0]),
+        lambda items: (
+            ", ".join(map(str, items[:-1])) + f" and {items[-1]}" if len(items) > 1 else str(items[0])
+        ),
         "(write|list) them (in a phrase|as in prose) with commas and 'and' before the last|(use|put) commas, and 'and' (in place of the last comma|before the final item)",
         "commas, 'and' before the last",
         "用逗号连接，最后两个之间用“ and ”",

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (wordings stay on one line, where they can be read and searched)
 """Arithmetic expressions, small word problems, quantities with units, and claims about numbers."""
 
 import operator
@@ -37,7 +38,9 @@ class Expression:
         return self.written(self.symbols)
 
     def written(self, names: tuple[str, ...]) -> str:
-        return str(self.numbers[0]) + "".join(f" {name} {number}" for name, number in zip(names, self.numbers[1:], strict=True))
+        return str(self.numbers[0]) + "".join(
+            f" {name} {number}" for name, number in zip(names, self.numbers[1:], strict=True)
+        )
 
 
 def _make_expression(rng: random.Random) -> tuple[Expression, str]:
@@ -54,7 +57,9 @@ def _make_expression(rng: random.Random) -> tuple[Expression, str]:
 
 def _steps(e: Expression) -> str:
     partial = e.partial
-    return "\n".join(f"{partial[i]} {s} {e.numbers[i + 1]} = {partial[i + 1]}" for i, s in enumerate(e.symbols))
+    return "\n".join(
+        f"{partial[i]} {s} {e.numbers[i + 1]} = {partial[i + 1]}" for i, s in enumerate(e.symbols)
+    )
 
 
 def _bigger(value: int, limit: int) -> str:
@@ -165,10 +170,10 @@ _EXPRESSION_OPERATIONS = (
         zh="判断结果是even还是odd",
     ),
     Operation(
-        "over_twenty",
+        "over_thirty_five",
         "text",
-        lambda e: _bigger(e.value, 20),
-        do="(say|tell me|decide) (whether|if) the (value|result) is (above|greater than) 20, yes or no",
+        lambda e: _bigger(e.value, 35),
+        do="(say|tell me|decide) (whether|if) the (value|result) is (above|greater than) 35, yes or no",
     ),
     Operation(
         "over_fifty_label",
@@ -187,13 +192,16 @@ _EXPRESSION_OPERATIONS = (
         "in_symbol_words",
         "text",
         lambda e: e.written(tuple(_WORDS[s] for s in e.symbols)),
-        do="(replace|write) the operators (by|as) the words plus, minus, times, keeping the digits",
+        do="(replace the operators by|write the operators as) the words plus, minus, times, keeping the digits",
     ),
     Operation(
         "in_words",
         "text",
         lambda e: " ".join(
-            [english(e.numbers[0]), *(f"{_WORDS[s]} {english(n)}" for s, n in zip(e.symbols, e.numbers[1:], strict=True))]
+            [
+                english(e.numbers[0]),
+                *(f"{_WORDS[s]} {english(n)}" for s, n in zip(e.symbols, e.numbers[1:], strict=True)),
+            ]
         ),
         do="(write|spell) the expression (out |)in English words, using plus, minus, times, (unsolved|without solving it)",
     ),
@@ -216,10 +224,16 @@ _EXPRESSION_OPERATIONS = (
         do="(write|give) it in LaTeX between dollar signs, with \\times for multiplication, unsolved",
     ),
     Operation(
-        "prefix", "block", lambda e: _lisp(e), do="(write|give) it as a Lisp expression, operator first, nested from the left"
+        "prefix",
+        "block",
+        lambda e: _lisp(e),
+        do="(write|give) it as a Lisp expression, operator first, nested from the left",
     ),
     Operation(
-        "python_print", "block", lambda e: f"print({e})", do="(write|give) a Python line that prints the expression's value"
+        "python_print",
+        "block",
+        lambda e: f"print({e})",
+        do="(write|give) a Python line that prints the expression's value",
     ),
     Operation(
         "javascript_log",
@@ -301,7 +315,9 @@ def _make_story(rng: random.Random) -> tuple[Story, str]:
         gains,
     )
     deed = rng.choice(
-        ("buys {} more", "finds {} more", "gets {} more") if gains else ("gives away {}", "eats {}", "loses {}", "sells {}")
+        ("buys {} more", "finds {} more", "gets {} more")
+        if gains
+        else ("gives away {}", "eats {}", "loses {}", "sells {}")
     )
     return story, f"{story.name} has {story.start} {story.thing} and {deed.format(story.change)}."
 
@@ -338,7 +354,9 @@ _STORY_OPERATIONS = (
         what="(the number at the beginning|how many there were at the start)",
         zh="找出一开始的数量",
     ),
-    Operation("change", "count", lambda s: s.change, what="(the second number|the number that is gained or lost)"),
+    Operation(
+        "change", "count", lambda s: s.change, what="(the second number|the number that is gained or lost)"
+    ),
     Operation(
         "opposite",
         "count",
@@ -346,7 +364,11 @@ _STORY_OPERATIONS = (
         do="(work out|calculate) it the other way round: subtract if something is gained, add if something is lost, without sign",
     ),
     Operation(
-        "name", "text", lambda s: s.name, what="(the name of the person|who it is about|the person's name)", zh="找出人名"
+        "name",
+        "text",
+        lambda s: s.name,
+        what="(the name of the person|who it is about|the person's name)",
+        zh="找出人名",
     ),
     Operation(
         "thing",
@@ -412,7 +434,10 @@ _STORY_OPERATIONS = (
         do="(answer|give the final number) in Spanish with 'Ahora hay N.'",
     ),
     Operation(
-        "french", "prose", lambda s: f"Il y en a {s.result}.", do="(answer|give the final number) in French with 'Il y en a N.'"
+        "french",
+        "prose",
+        lambda s: f"Il y en a {s.result}.",
+        do="(answer|give the final number) in French with 'Il y en a N.'",
     ),
     Operation(
         "python",
@@ -431,12 +456,6 @@ _STORY_OPERATIONS = (
         "text",
         lambda s: _bigger(s.result, 30),
         do="(say|tell me) (whether|if) the final number is (above|over) 30, yes or no",
-    ),
-    Operation(
-        "second_larger",
-        "text",
-        lambda s: "true" if s.change > s.start else "false",
-        do="(say|tell me) (whether|if) the second number is larger than the first, true or false",
     ),
 )
 
@@ -511,10 +530,20 @@ _QUANTITY_OPERATIONS = (
     ),
     Operation("first", "token", lambda q: q.written(0), what="the first (quantity|amount) with its unit"),
     Operation("second", "token", lambda q: q.written(1), what="the second (quantity|amount) with its unit"),
-    Operation("first_number", "integer", lambda q: q.amounts[0][0], what="the first number, without (the|its) unit"),
-    Operation("second_number", "integer", lambda q: q.amounts[1][0], what="the second number, without (the|its) unit"),
     Operation(
-        "first_unit", "token", lambda q: q.amounts[0][1], what="the unit of the first (quantity|amount), abbreviated as given"
+        "first_number", "integer", lambda q: q.amounts[0][0], what="the first number, without (the|its) unit"
+    ),
+    Operation(
+        "second_number",
+        "integer",
+        lambda q: q.amounts[1][0],
+        what="the second number, without (the|its) unit",
+    ),
+    Operation(
+        "first_unit",
+        "token",
+        lambda q: q.amounts[0][1],
+        what="the unit of the first (quantity|amount), abbreviated as given",
     ),
     Operation(
         "first_unit_name",
@@ -540,13 +569,13 @@ _QUANTITY_OPERATIONS = (
         "first_in_small",
         "token",
         lambda q: f"{q.small[0]} {_small_unit(q)}",
-        do="(convert|express) the first (quantity|amount) in the smaller of the two units",
+        do="express the first (quantity|amount) in the smaller of the two units",
     ),
     Operation(
         "second_in_small",
         "token",
         lambda q: f"{q.small[1]} {_small_unit(q)}",
-        do="(convert|express) the second (quantity|amount) in the smaller of the two units",
+        do="express the second (quantity|amount) in the smaller of the two units",
     ),
     Operation(
         "sum",
@@ -608,13 +637,17 @@ _QUANTITY_OPERATIONS = (
     Operation(
         "more_sentence",
         "prose",
-        lambda q: "{} is more than {}.".format(*(q.written(i) for i in sorted((0, 1), key=lambda i: -q.small[i]))),
+        lambda q: "{} is more than {}.".format(
+            *(q.written(i) for i in sorted((0, 1), key=lambda i: -q.small[i]))
+        ),
         do="(write|give) a sentence 'X is more than Y.' with the larger (quantity|amount) first",
     ),
     Operation(
         "spelled",
         "text",
-        lambda q: f"{q.amounts[0][0]} {_LONG[q.amounts[0][1]]} and {q.amounts[1][0]} {_LONG[q.amounts[1][1]]}",
+        lambda q: (
+            f"{q.amounts[0][0]} {_LONG[q.amounts[0][1]]} and {q.amounts[1][0]} {_LONG[q.amounts[1][1]]}"
+        ),
         do="(write|spell) out the units in full, plural, keeping the digits, joined by 'and'",
     ),
     Operation(
@@ -654,12 +687,24 @@ class Claim:
         no = "not " if negated else ""
         if self.relation == "=":
             return f"{self.a} plus {self.b} is {no}{self.c}."
-        names = {">": f"greater than {self.b}", "<": f"less than {self.b}", "even": "even", "odd": "odd", "prime": "prime"}
+        names = {
+            ">": f"greater than {self.b}",
+            "<": f"less than {self.b}",
+            "even": "even",
+            "odd": "odd",
+            "prime": "prime",
+        }
         return f"{self.a} is {no}{names[self.relation]}."
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        return (self.a, self.b, self.c) if self.relation == "=" else (self.a, self.b) if self.relation in "<>" else (self.a,)
+        return (
+            (self.a, self.b, self.c)
+            if self.relation == "="
+            else (self.a, self.b)
+            if self.relation in "<>"
+            else (self.a,)
+        )
 
     @property
     def question(self) -> str:
@@ -672,7 +717,10 @@ def _make_claim(rng: random.Random) -> tuple[Claim, str]:
     a = rng.randint(2, 60)
     b = rng.choice([n for n in range(2, 61) if n != a])
     value = Claim(
-        a, relation, b if relation in "<>=" else 0, a + b + rng.choice((0, 0, 0, 1, -1, 10)) if relation == "=" else 0
+        a,
+        relation,
+        b if relation in "<>=" else 0,
+        a + b + rng.choice((0, 0, 0, 1, -1, 10)) if relation == "=" else 0,
     )
     return value, value.written()
 
@@ -690,7 +738,11 @@ _CLAIM_OPERATIONS = (
         do="(judge|check|rate) the (claim|statement): true or false|(say|answer) 'true' if the (claim|statement) holds and 'false' if not",
     ),
     Operation(
-        "yes_no", "text", _label("yes", "no"), do=f"{_CHECK}, (with|answering) yes or no", zh="判断这句话是否正确，回答yes或no"
+        "yes_no",
+        "text",
+        _label("yes", "no"),
+        do=f"{_CHECK}, (with|answering) yes or no",
+        zh="判断这句话是否正确，回答yes或no",
     ),
     Operation(
         "one_zero",
@@ -720,7 +772,13 @@ _CLAIM_OPERATIONS = (
     Operation("si_no", "text", _label("sí", "no"), do=f"{_CHECK}, in Spanish, sí or no"),
     Operation("oui_non", "text", _label("oui", "non"), do=f"{_CHECK}, in French, oui or non"),
     Operation("ja_nein", "text", _label("ja", "nein"), do=f"{_CHECK}, in German, ja or nein"),
-    Operation("dui_cuo", "token", _label("对", "错"), do=f"{_CHECK}, in Chinese, 对 or 错", zh="判断对错，回答对或错"),
+    Operation(
+        "dui_cuo",
+        "token",
+        _label("对", "错"),
+        do=f"{_CHECK}, in Chinese, 对 or 错",
+        zh="判断对错，回答对或错",
+    ),
     Operation(
         "agree",
         "prose",
@@ -731,7 +789,7 @@ _CLAIM_OPERATIONS = (
         "pass_fail",
         "text",
         _label("pass", "fail"),
-        do="(write|output) pass if the (claim|statement) (holds|is right), fail if it does not",
+        do="(write|output) pass if the (claim|statement) (holds|is right), fail otherwise",
     ),
     Operation(
         "plus_minus",
@@ -772,8 +830,16 @@ _CLAIM_OPERATIONS = (
         what="(all the numbers|every number) in the (claim|statement), (in order|left to right)",
         do="(list|extract) the numbers in the (claim|statement), in order",
     ),
-    Operation("first_number", "count", lambda c: c.a, what="the first number in the (claim|statement)", zh="找出第一个数"),
-    Operation("last_number", "count", lambda c: c.numbers[-1], what="the last number in the (claim|statement)"),
+    Operation(
+        "first_number",
+        "count",
+        lambda c: c.a,
+        what="the first number in the (claim|statement)",
+        zh="找出第一个数",
+    ),
+    Operation(
+        "last_number", "count", lambda c: c.numbers[-1], what="the last number in the (claim|statement)"
+    ),
     Operation(
         "number_count",
         "count",
@@ -781,7 +847,13 @@ _CLAIM_OPERATIONS = (
         do="count the numbers in the (claim|statement)",
         what="(how many numbers the statement has|the number of numbers in the claim)",
     ),
-    Operation("first_plus_one", "count", lambda c: c.a + 1, do="add one to the first number", what="the first number plus one"),
+    Operation(
+        "first_plus_one",
+        "count",
+        lambda c: c.a + 1,
+        do="add one to the first number",
+        what="the first number plus one",
+    ),
     Operation(
         "topic",
         "text",
@@ -806,15 +878,33 @@ _CLAIM_OPERATIONS = (
 def _condition(c: Claim) -> str:
     if c.relation in "<>":
         return f"{c.a} {c.relation} {c.b}"
-    return {"=": f"{c.a} + {c.b} == {c.c}", "even": f"{c.a} % 2 == 0", "odd": f"{c.a} % 2 == 1", "prime": f"is_prime({c.a})"}[
-        c.relation
-    ]
+    return {
+        "=": f"{c.a} + {c.b} == {c.c}",
+        "even": f"{c.a} % 2 == 0",
+        "odd": f"{c.a} % 2 == 1",
+        "prime": f"is_prime({c.a})",
+    }[c.relation]
 
 
 KINDS = (
-    Kind("expression", "(an arithmetic expression|a calculation|a sum to work out)", _make_expression, _EXPRESSION_OPERATIONS),
-    Kind("story", "(a word problem|a little story with numbers|a short story about fruit)", _make_story, _STORY_OPERATIONS),
-    Kind("quantities", "(two quantities|two amounts with units|two measurements)", _make_quantities, _QUANTITY_OPERATIONS),
+    Kind(
+        "expression",
+        "(an arithmetic expression|a calculation|a sum to work out)",
+        _make_expression,
+        _EXPRESSION_OPERATIONS,
+    ),
+    Kind(
+        "story",
+        "(a word problem|a little story with numbers|a short story about fruit)",
+        _make_story,
+        _STORY_OPERATIONS,
+    ),
+    Kind(
+        "quantities",
+        "(two quantities|two amounts with units|two measurements)",
+        _make_quantities,
+        _QUANTITY_OPERATIONS,
+    ),
     Kind(
         "claim",
         "(a claim about numbers|a statement about numbers|a number fact, right or wrong)",

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905  (word lists are written as words, not as quoted strings)
 """Numbers as words: English, Spanish, French, German and Chinese."""
 
 _EN = (

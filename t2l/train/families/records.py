@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (wordings stay on one line, where they can be read and searched)
 """Structured data about people and goods: key-value records and contact lines."""
 
 import json
@@ -47,14 +48,24 @@ def _a(noun: str) -> str:
 _RECORD_OPERATIONS = (
     Operation("name", "text", lambda p: p.name, what="(the full name|the person's name)", zh="给出姓名"),
     Operation(
-        "first_name", "text", lambda p: p.first, what="(the first name|the given name)( only|)", zh="只给出名字（不含姓）"
+        "first_name",
+        "text",
+        lambda p: p.first,
+        what="(the first name|the given name)( only|)",
+        zh="只给出名字（不含姓）",
     ),
     Operation(
-        "last_name", "text", lambda p: p.last, what="(the last name|the surname|the family name)( only|)", zh="只给出姓氏"
+        "last_name",
+        "text",
+        lambda p: p.last,
+        what="(the last name|the surname|the family name)( only|)",
+        zh="只给出姓氏",
     ),
     Operation("age", "count", lambda p: p.age, what="(the age|how old the person is)", zh="给出年龄"),
     Operation("city", "text", lambda p: p.city, what="(the city|where the person lives)", zh="给出城市"),
-    Operation("job", "text", lambda p: p.job, what="(the job|the profession|what the person does)", zh="给出职业"),
+    Operation(
+        "job", "text", lambda p: p.job, what="(the job|the profession|what the person does)", zh="给出职业"
+    ),
     Operation(
         "age_next_year",
         "count",
@@ -142,14 +153,6 @@ _RECORD_OPERATIONS = (
         do="(give|write) the decade of the age, such as 30s (or teens below 20|, and teens under 20)",
     ),
     Operation(
-        "keys",
-        "list",
-        lambda p: tuple(k for k, _ in p.rows),
-        what="(the field names|the keys), in order",
-        do="(list|extract) the (keys|field names), in order",
-        zh="按顺序列出字段名",
-    ),
-    Operation(
         "values",
         "list",
         lambda p: tuple(v for _, v in p.rows),
@@ -157,8 +160,15 @@ _RECORD_OPERATIONS = (
         do="(list|extract) the values without (the |their |)keys, in order",
         zh="按顺序列出各字段的值",
     ),
-    Operation("name_and_city", "list", lambda p: (p.name, p.city), what="(the name and the city|name and city)"),
-    Operation("job_and_age", "list", lambda p: (p.job, str(p.age)), what="(the job, then the age|job first and age second)"),
+    Operation(
+        "name_and_city", "list", lambda p: (p.name, p.city), what="(the name and the city|name and city)"
+    ),
+    Operation(
+        "job_and_age",
+        "list",
+        lambda p: (p.job, str(p.age)),
+        what="(the job, then the age|job first and age second)",
+    ),
     Operation(
         "city_job_first",
         "list",
@@ -168,7 +178,9 @@ _RECORD_OPERATIONS = (
     Operation(
         "json",
         "block",
-        lambda p: json.dumps({"name": p.name, "age": p.age, "city": p.city, "job": p.job}, ensure_ascii=False),
+        lambda p: json.dumps(
+            {"name": p.name, "age": p.age, "city": p.city, "job": p.job}, ensure_ascii=False
+        ),
         do="(convert|turn|rewrite) (it|the record) (to|into|as) (JSON|a JSON object), with the age as a number",
         zh="转换成JSON对象，年龄用数字",
     ),
@@ -311,16 +323,28 @@ def _make_contact(rng: random.Random) -> tuple[Contact, str]:
     user = rng.choice((f"{first}.{last}", f"{first}{rng.randint(1, 99)}", f"{first[0]}{last}")).lower()
     c = Contact(first, last, user, rng.choice(_DOMAINS), f"{rng.randint(200, 999)}-{rng.randint(1000, 9999)}")
     return c, rng.choice(
-        (f"{c.name} <{c.email}>, {c.phone}", f"{c.name}, {c.email}, {c.phone}", f"{c.name} | {c.phone} | {c.email}")
+        (
+            f"{c.name} <{c.email}>, {c.phone}",
+            f"{c.name}, {c.email}, {c.phone}",
+            f"{c.name} | {c.phone} | {c.email}",
+        )
     )
 
 
 _CONTACT_OPERATIONS = (
     Operation("name", "text", lambda c: c.name, what="(the full name|the person's name)", zh="给出姓名"),
     Operation("first_name", "text", lambda c: c.first, what="(the first name|the given name)( only|)"),
-    Operation("last_name", "text", lambda c: c.last, what="(the last name|the surname|the family name)( only|)"),
+    Operation(
+        "last_name", "text", lambda c: c.last, what="(the last name|the surname|the family name)( only|)"
+    ),
     Operation("email", "token", lambda c: c.email, what="the (e-mail|email) address", zh="给出电子邮箱"),
-    Operation("phone", "token", lambda c: c.phone, what="the (phone|telephone) number(, as written|)", zh="给出电话号码"),
+    Operation(
+        "phone",
+        "token",
+        lambda c: c.phone,
+        what="the (phone|telephone) number(, as written|)",
+        zh="给出电话号码",
+    ),
     Operation(
         "phone_digits",
         "token",
@@ -372,7 +396,9 @@ _CONTACT_OPERATIONS = (
         lambda c: c.domain.split(".")[0],
         what="(the domain name without its ending|the part between the @ and the last dot)",
     ),
-    Operation("initials", "token", lambda c: c.first[0] + c.last[0], what="the initials, without (dots|full stops)"),
+    Operation(
+        "initials", "token", lambda c: c.first[0] + c.last[0], what="the initials, without (dots|full stops)"
+    ),
     Operation(
         "last_first",
         "text",
@@ -459,7 +485,10 @@ _CONTACT_OPERATIONS = (
         do="(write|give) a Markdown link: the name as text, mailto: and the address as target",
     ),
     Operation(
-        "greeting", "prose", lambda c: f"Hi {c.first}!", do="(greet|say hi to) the person with 'Hi NAME!' using the first name"
+        "greeting",
+        "prose",
+        lambda c: f"Hi {c.first}!",
+        do="(greet|say hi to) the person with 'Hi NAME!' using the first name",
     ),
     Operation(
         "formal",
@@ -468,7 +497,10 @@ _CONTACT_OPERATIONS = (
         do="(write|give) a formal letter opening: Dear, the full name, a comma",
     ),
     Operation(
-        "call", "prose", lambda c: f"Call {c.first} at {c.phone}.", do="(write|make) the reminder 'Call FIRST NAME at PHONE.'"
+        "call",
+        "prose",
+        lambda c: f"Call {c.first} at {c.phone}.",
+        do="(write|make) the reminder 'Call FIRST NAME at PHONE.'",
     ),
     Operation(
         "write_to",
@@ -498,5 +530,10 @@ KINDS = (
         _make_record,
         _RECORD_OPERATIONS,
     ),
-    Kind("contact", "(a contact line|a name with e-mail and phone|contact details)", _make_contact, _CONTACT_OPERATIONS),
+    Kind(
+        "contact",
+        "(a contact line|a name with e-mail and phone|contact details)",
+        _make_contact,
+        _CONTACT_OPERATIONS,
+    ),
 )

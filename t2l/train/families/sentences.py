@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (wordings stay on one line, where they can be read and searched)
 """One English sentence: taking it apart, and rewriting it (passive, negative, question, tense)."""
 
 import random
@@ -20,11 +21,19 @@ class Sentence:
     place: str
 
     def write(
-        self, *, past: bool | None = None, subject: str = "", adjective: str | None = None, object: str = "", place: str = ""
+        self,
+        *,
+        past: bool | None = None,
+        subject: str = "",
+        adjective: str | None = None,
+        object: str = "",
+        place: str = "",
     ) -> str:
         past = self.past if past is None else past
         verb = words.VERBS[self.verb][0] if past else words.VERBS[self.verb][3]
-        return f"{subject or f'The {self.subject}'} {verb} {self.what(adjective, object)} {place or self.where}."
+        return (
+            f"{subject or f'The {self.subject}'} {verb} {self.what(adjective, object)} {place or self.where}."
+        )
 
     def what(self, adjective: str | None = None, object: str = "") -> str:
         adjective = self.adjective if adjective is None else adjective
@@ -56,7 +65,9 @@ def _passive(s: Sentence) -> str:
 
 
 def _negative(s: Sentence, auxiliary: str = "") -> str:
-    return f"The {s.subject} {auxiliary or ('did not' if s.past else 'does not')} {s.verb} {s.what()} {s.where}."
+    return (
+        f"The {s.subject} {auxiliary or ('did not' if s.past else 'does not')} {s.verb} {s.what()} {s.where}."
+    )
 
 
 def _question(s: Sentence) -> str:
@@ -82,7 +93,13 @@ _OPERATIONS = (
         what="(the person who acts, without the article|the job of the person|who does it, as one word)",
         zh="找出做动作的人（一个单词）",
     ),
-    Operation("verb", "text", lambda s: s.finite, what="(the verb as it stands|the verb, in the form used)", zh="找出动词"),
+    Operation(
+        "verb",
+        "text",
+        lambda s: s.finite,
+        what="(the verb as it stands|the verb, in the form used)",
+        zh="找出动词",
+    ),
     Operation(
         "verb_base",
         "text",
@@ -96,10 +113,18 @@ _OPERATIONS = (
         lambda s: words.VERBS[s.verb][0],
         what="(the past tense of the verb|the verb in the simple past), one word",
     ),
-    Operation("verb_ing", "text", lambda s: words.VERBS[s.verb][2], what="(the -ing form|the present participle) of the verb"),
+    Operation(
+        "verb_ing",
+        "text",
+        lambda s: words.VERBS[s.verb][2],
+        what="(the -ing form|the present participle) of the verb",
+    ),
     Operation("adjective", "text", lambda s: s.adjective, what="the adjective", zh="找出形容词"),
     Operation(
-        "opposite", "text", lambda s: words.OPPOSITES.get(s.adjective), what="(the opposite|the antonym) of the adjective"
+        "opposite",
+        "text",
+        lambda s: words.OPPOSITES.get(s.adjective),
+        what="(the opposite|the antonym) of the adjective",
     ),
     Operation(
         "object",
@@ -114,7 +139,12 @@ _OPERATIONS = (
         lambda s: words.plural(s.object),
         what="(the plural of the animal|the animal, in the plural form)",
     ),
-    Operation("object_phrase", "text", lambda s: s.what(), what="the (whole object|object phrase), with article and adjective"),
+    Operation(
+        "object_phrase",
+        "text",
+        lambda s: s.what(),
+        what="the (whole object|object phrase), with article and adjective",
+    ),
     Operation(
         "place",
         "text",
@@ -122,7 +152,12 @@ _OPERATIONS = (
         what="(the place|the location), (one word|without the article)",
         zh="找出地点（一个单词）",
     ),
-    Operation("where", "text", lambda s: s.where, what="the (phrase that says where|place phrase with its preposition)"),
+    Operation(
+        "where",
+        "text",
+        lambda s: s.where,
+        what="the (phrase that says where|place phrase with its preposition)",
+    ),
     Operation("preposition", "text", lambda s: s.preposition, what="the preposition"),
     Operation(
         "last_word",
@@ -162,21 +197,6 @@ _OPERATIONS = (
     Operation("last_two", "list", lambda s: s.tokens[-2:], what="the last two words, without the full stop"),
     Operation("first_three", "list", lambda s: s.tokens[:3], what="the first three words"),
     Operation(
-        "word_count",
-        "count",
-        lambda s: len(s.tokens),
-        do="count the words",
-        what="(the number of words|how many words it has)",
-        zh="数一数有几个单词",
-    ),
-    Operation(
-        "the_count",
-        "count",
-        lambda s: sum(t.lower() == "the" for t in s.tokens),
-        do="count how often 'the' occurs, in any case",
-        what="(the number of times the word 'the' occurs|how often the word the is used)",
-    ),
-    Operation(
         "subject_length",
         "count",
         lambda s: len(s.subject),
@@ -213,7 +233,7 @@ _OPERATIONS = (
         "passive",
         "prose",
         _passive,
-        do=f"(rewrite|put|turn) {_SENTENCE} (in|into) the passive( voice|), with by before the person and the place at the end",
+        do=f"(rewrite {_SENTENCE} in|put {_SENTENCE} in|turn {_SENTENCE} into) the passive( voice|), with by before the person and the place at the end",
         zh="改成被动语态（by短语放在地点前）",
     ),
     Operation(
@@ -264,27 +284,29 @@ _OPERATIONS = (
         "to_past",
         "prose",
         lambda s: s.write(past=True),
-        do=f"(put|rewrite|write) {_SENTENCE} (in|into) the (simple |)past (tense|), (leaving it as it is|unchanged) if it already is",
+        do=f"(put|rewrite|write) {_SENTENCE} in the (simple |)past (tense|), (leaving it as it is|unchanged) if it already is",
         zh="改成过去时",
     ),
     Operation(
         "to_present",
         "prose",
         lambda s: s.write(past=False),
-        do=f"(put|rewrite|write) {_SENTENCE} (in|into) the (simple |)present (tense|), (leaving it as it is|unchanged) if it already is",
+        do=f"(put|rewrite|write) {_SENTENCE} in the (simple |)present (tense|), (leaving it as it is|unchanged) if it already is",
         zh="改成现在时",
     ),
     Operation(
         "to_future",
         "prose",
         lambda s: f"The {s.subject} will {s.verb} {s.what()} {s.where}.",
-        do=f"(put|rewrite|write) {_SENTENCE} (in|into) the future (tense |)with will",
+        do=f"(put|rewrite|write) {_SENTENCE} in the future (tense |)with will",
         zh="用will改成将来时",
     ),
     Operation(
         "progressive",
         "prose",
-        lambda s: f"The {s.subject} {'was' if s.past else 'is'} {words.VERBS[s.verb][2]} {s.what()} {s.where}.",
+        lambda s: (
+            f"The {s.subject} {'was' if s.past else 'is'} {words.VERBS[s.verb][2]} {s.what()} {s.where}."
+        ),
         do=f"(put|rewrite|write) {_SENTENCE} with is or was (and|plus) the -ing form, (keeping past or present|without changing the time)",
     ),
     Operation(
@@ -297,19 +319,19 @@ _OPERATIONS = (
         "they",
         "prose",
         lambda s: f"They {words.VERBS[s.verb][0] if s.past else s.verb} {s.what()} {s.where}.",
-        do="(replace|swap) the person (with|for) They and adapt the verb (if needed|)|(make|let) They be the subject, (adapting|with the right form of) the verb",
+        do="(replace the person with|swap the person for) They and adapt the verb (if needed|)|(make|let) They be the subject, (adapting|with the right form of) the verb",
     ),
     Operation(
         "it_object",
         "prose",
         lambda s: f"The {s.subject} {s.finite} it {s.where}.",
-        do="(replace|swap) the animal and all that describes it (with|for) the pronoun it",
+        do="(replace the animal and all that describes it with|swap the animal and all that describes it for) the pronoun it",
     ),
     Operation(
         "there",
         "prose",
         lambda s: f"The {s.subject} {s.finite} {s.what()} there.",
-        do="(replace|swap) the place phrase (with|for) there|(shorten|rewrite) it with there in place of the location",
+        do="(replace the place phrase with|swap the place phrase for) there|(shorten|rewrite) it with there in place of the location",
     ),
     Operation(
         "no_adjective",
@@ -322,26 +344,26 @@ _OPERATIONS = (
         "opposite_adjective",
         "prose",
         lambda s: s.write(adjective=words.OPPOSITES[s.adjective]) if s.adjective in words.OPPOSITES else None,
-        do="(replace|swap) the adjective (with|for|by) its (opposite|antonym)( and keep the rest|)",
+        do="(replace the adjective with|swap the adjective for) its (opposite|antonym)( and keep the rest|)",
         zh="把形容词换成反义词",
     ),
     Operation(
         "replace_animal",
         "prose",
         lambda s: s.write(object="dragon"),
-        do="(replace|swap) the animal (with|for) (the word |)dragon|(put|write) dragon in place of the animal",
+        do="(replace the animal with|swap the animal for) (the word |)dragon|(put|write) dragon in place of the animal",
     ),
     Operation(
         "replace_place",
         "prose",
         lambda s: s.write(place=f"{s.preposition} the moon"),
-        do="(replace|swap) the place (with|for) (the word |)moon|(put|write) moon in place of the location",
+        do="(replace the place with|swap the place for) (the word |)moon|(put|write) moon in place of the location",
     ),
     Operation(
         "replace_person",
         "prose",
         lambda s: s.write(subject="The robot"),
-        do="(replace|swap) the person (with|for) (the word |)robot|(put|write) robot in place of the person",
+        do="(replace the person with|swap the person for) (the word |)robot|(put|write) robot in place of the person",
     ),
     Operation(
         "swap_roles",
@@ -359,7 +381,7 @@ _OPERATIONS = (
         "exclaim",
         "prose",
         lambda s: s.write()[:-1] + "!",
-        do="(replace|swap) the full stop (by|with|for) an exclamation mark|(end|finish) the sentence with ! in place of the full stop",
+        do="(replace the full stop with|swap the full stop for) an exclamation mark|(end|finish) the sentence with ! in place of the full stop",
     ),
     Operation(
         "title",

@@ -8,13 +8,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from t2l.train.families import code, dates, languages, lists, numbers, paths, phrasing, records, sentences, tables, texts
+from t2l.train.families import (
+    code,
+    dates,
+    languages,
+    lists,
+    numbers,
+    paths,
+    phrasing,
+    records,
+    sentences,
+    tables,
+    texts,
+)
 from t2l.train.families.core import Format, Item, Kind, Operation
 from t2l.train.families.formats import WORKED, fitting
 
 Split = Literal["train", "unseen_pair", "unseen_operation"]
 
-_KINDS: dict[str, Kind] = {kind.name: kind for module in (lists, numbers, sentences, records, tables, dates, texts, code, paths, languages) for kind in module.KINDS}
+_KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for module in (lists, numbers, sentences, records, tables, dates, texts, code, paths, languages)
+    for kind in module.KINDS
+}
 KINDS: tuple[str, ...] = tuple(_KINDS)
 _UNSEEN_PAIRS = 0.12
 _UNSEEN_OPERATIONS = 0.08
@@ -22,7 +38,7 @@ _UNSEEN_OPERATIONS = 0.08
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One operation on one kind of input, answered in one format. The input never says what to do; the description does."""
+    """One operation on one kind of input, answered in one format. Only the description says what to do."""
 
     name: str
     kind: str
@@ -90,5 +106,5 @@ def _splits() -> dict[str, Split]:
 
 
 def split_of(task: Task) -> Split:
-    """train; unseen_pair: operation and format are trained, but never together; unseen_operation: held out whole."""
+    """unseen_pair: operation and format are trained, never together; unseen_operation: held out whole."""
     return _splits()[task.name]

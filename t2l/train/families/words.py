@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905  (word lists are written as words, not as quoted strings)
 """Word material for the task families: our own lists, no rights reserved (CC0)."""
 
 ANIMALS = tuple(
@@ -38,16 +39,24 @@ FURNITURE = tuple(
 VEHICLES = tuple(
     "car bus train plane boat ship bicycle truck van tram taxi ferry scooter tractor helicopter canoe rocket".split()
 )
-BODY = tuple("head arm leg hand foot knee elbow shoulder finger nose ear eye mouth neck back chest ankle wrist chin".split())
-WEATHER = tuple("rain snow wind storm fog sun cloud hail thunder lightning frost breeze drizzle rainbow hurricane".split())
+BODY = tuple(
+    "head arm leg hand foot knee elbow shoulder finger nose ear eye mouth neck back chest ankle wrist chin".split()
+)
+WEATHER = tuple(
+    "rain snow wind storm fog sun cloud hail thunder lightning frost breeze drizzle rainbow hurricane".split()
+)
 MUSIC = tuple(
     "piano guitar violin drum flute trumpet cello harp clarinet saxophone banjo trombone accordion oboe".split()
 )
 SPORTS = tuple(
     "tennis football hockey golf rugby cricket boxing skiing rowing judo karate swimming cycling sailing archery".split()
 )
-METALS = tuple("iron copper zinc tin lead nickel cobalt aluminium titanium platinum mercury tungsten chrome".split())
-MATERIALS = tuple("wood glass paper stone plastic leather cotton wool silk rubber brick clay concrete linen".split())
+METALS = tuple(
+    "iron copper zinc tin lead nickel cobalt aluminium titanium platinum mercury tungsten chrome".split()
+)
+MATERIALS = tuple(
+    "wood glass paper stone plastic leather cotton wool silk rubber brick clay concrete linen".split()
+)
 DRINKS = tuple("water milk tea coffee juice beer wine soda cocoa lemonade cider".split())
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -140,12 +149,20 @@ def plural(noun: str) -> str:
     return noun + "s"
 
 
-MONTHS = tuple("January February March April May June July August September October November December".split())
+MONTHS = tuple(
+    "January February March April May June July August September October November December".split()
+)
 WEEKDAYS = tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
 MONTHS_IN = {
-    "Spanish": tuple("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()),
-    "French": tuple("janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()),
-    "German": tuple("Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()),
+    "Spanish": tuple(
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()
+    ),
+    "French": tuple(
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+    ),
+    "German": tuple(
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()
+    ),
 }
 WEEKDAYS_IN = {
     "Spanish": tuple("lunes martes miércoles jueves viernes sábado domingo".split()),
@@ -243,6 +260,7 @@ Colombia,Bogotá,South America,Spanish,peso,Colombian,哥伦比亚
 Egypt,Cairo,Africa,Arabic,pound,Egyptian,埃及
 Morocco,Rabat,Africa,Arabic,dirham,Moroccan,摩洛哥
 Australia,Canberra,Oceania,English,dollar,Australian,澳大利亚
+Fiji,Suva,Oceania,English,dollar,Fijian,斐济
 Ireland,Dublin,Europe,English,euro,Irish,爱尔兰
 Iran,Tehran,Asia,Persian,rial,Iranian,伊朗
 """.splitlines()
