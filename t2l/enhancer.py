@@ -1,0 +1,152 @@
+"""Makes a task hint say what it means: stage 1, an optional LLM rewrite; stage 2, rules. Keeps the user's own
+words.
+
+Stage 2 only removes chat fillers and adds around the hint, so that no number, name, negation, unit or format
+word of it can be lost. Either stage's result is used only where Q (t2l/quality.py) rises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from t2l.language import asserted, language_of, plain, refuses
+from t2l.quality import LONGEST, Quality, count_words, has_action, quality
+from t2l.rewrite import Rejected, rewrite_prompt, validated
+from t2l.skills import Skill, SkillSet
+
+Complete = Callable[[str], str]
+"""An LLM: prompt in, answer out. Raises RewriteFailed when it gives none."""
+
+RULES_VERSION = 1
+"""Part of the digest: raise it whenever a rule changes what comes out."""
+
+NAMED_FROM = 0.5
+"""KeyMatch from which a hint's own words name a skill clearly enough to write it into the text."""
+MOST_NAMED = 2
+
+_logger = logging.getLogger(__name__)
+
+_FILLERS = re.compile(
+    r"(?<![\w/])(?:pls|plz|thx|thanks(?: in advance)?|thank you|hey(?: there)?|ok(?:ay)?,? so|so basically|basically|kinda|sorta|btw)(?![\w/])[,!]*\s*"
+    r"|^(?:那个|嗯|呃|就是说)[，,]?\s*",
+    re.IGNORECASE,
+)
+_SHORTHAND = [
+    (re.compile(r"(?<![\w/])w/(?=\s)", re.IGNORECASE), "with"),
+    (re.compile(r"(?<!\w)u(?= (?:to|are|can|should|will)\b)"), "you"),
+    (re.compile(r"(?<!\w)ur(?= \w)"), "your"),
+    (re.compile(r"(?<!\w)im(?= (?:a|an|the)\b)"), "I am"),
+    (re.compile(r"\b(?:wanna|want 2)\b"), "want to"),
+]
+_GOAL = {"en": "Goal: {goals}.", "zh": "目标：{goals}。"}
+_JOINT = {"en": "; ", "zh": "；"}
+_COLON = {"en": ": ", "zh": "："}
+_STOP = {"en": ".", "zh": "。"}
+
+
+class RewriteFailed(Exception):
+    """The LLM gave no rewrite: unreachable, too slow or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enhancement:
+    """What became of a task hint.
+
+    rewritten: after stage 1; the hint itself where no LLM rewrote it. The decomposer reads this: the rules'
+    additions name skills, which must not count as evidence for them. text: after both stages; the
+    hypernetwork reads this.
+    """
+
+    rewritten: str
+    text: str
+    q_before: Quality
+    q_after: Quality
+    used_llm: bool
+
+
+class Enhancer:
+    """Deterministic but for the LLM; may be called from any thread if `complete` may."""
+
+    def __init__(self, skills: SkillSet, complete: Complete | None = None, llm_name: str = "off") -> None:
+        """complete: stage 1's LLM, None = no stage 1. llm_name: its name, part of the digest."""
+        self._skills = skills
+        self._complete = complete
+        self._llm_name = llm_name
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) over what decides the result: rules, skills and which LLM."""
+        return hashlib.sha256(f"{RULES_VERSION}:{self._skills.digest}:{self._llm_name}".encode()).hexdigest()
+
+    def enhance(self, task: str) -> Enhancement:
+        """task: not empty. The result's Q is never lower than the task's."""
+        before = quality(task, self._skills)
+        rewritten = self._rewrite(task, before)
+        used_llm = rewritten is not None
+        base = task if rewritten is None else rewritten
+        base_quality = quality(base, self._skills)
+        ruled = apply_rules(base, self._skills)
+        ruled_quality = quality(ruled, self._skills)
+        if ruled_quality.total > base_quality.total:
+            return Enhancement(base, ruled, before, ruled_quality, used_llm)
+        return Enhancement(base, base, before, base_quality, used_llm)
+
+    def _rewrite(self, task: str, before: Quality) -> str | None:
+        if self._complete is None:
+            return None
+        try:
+            rewritten = validated(task, self._complete(rewrite_prompt(task)))
+        except (RewriteFailed, Rejected) as exc:
+            _logger.warning("the task hint goes on without an LLM rewrite: %s", exc)
+            return None
+        return rewritten if quality(rewritten, self._skills).total > before.total else None
+
+
+def apply_rules(task: str, skills: SkillSet) -> str:
+    """Stage 2: formal register, an action verb, the goal with the skill's words, within the length band.
+
+    Applied to its own result it changes nothing. A hint of more than LONGEST words only loses its fillers.
+    """
+    text, language = _formal(task), language_of(task)
+    named = _named_skills(text, skills)
+    if not named or count_words(text) > LONGEST:
+        return text
+    if not has_action(text):
+        text = named[0].action[language] + _COLON[language] + text
+    goals = _JOINT[language].join(skill.goal[language] for skill in named)
+    goal = _GOAL[language].format(goals=goals)
+    opening = _GOAL[language].partition("{")[0]
+    if opening in text or count_words(text) + count_words(goal) > LONGEST:
+        return text
+    return _closed(text, language) + (" " if language == "en" else "") + goal
+
+
+def _formal(text: str) -> str:
+    text = re.sub(r"[ \t]+", " ", text).strip()
+    text = _FILLERS.sub("", text)
+    for pattern, formal in _SHORTHAND:
+        text = pattern.sub(formal, text)
+    text = re.sub(r"([!?！？])\1+", r"\1", text)
+    return re.sub(r"[ \t]+([,.;!?])(?=\s|$)", r"\1", text).strip(" ,，") or text
+
+
+def _named_skills(text: str, skills: SkillSet) -> list[Skill]:
+    folded = plain(text)
+    said = asserted(folded)
+    matches = [
+        (skill.key_match(said), skill) for skill in skills.skills if not refuses(folded, skill.activity)
+    ]
+    named = sorted((pair for pair in matches if pair[0] >= NAMED_FROM), key=lambda pair: -pair[0])
+    return [skill for _, skill in named[:MOST_NAMED]]
+
+
+def _closed(text: str, language: str) -> str:
+    return (
+        text
+        if text.endswith((".", "!", "?", "。", "！", "？", ":", "："))
+        else text.rstrip(",，;；") + _STOP[language]
+    )
