@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapters.errors import BaseModelCorrupt
-from adapters.gguf_file import BaseModel, file_sha256
+from adapters.file_digest import file_sha256
+from adapters.gguf_file import BaseModel
 from adapters.gguf_io import read_header
 
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ import numpy as np
 import torch
 
 from adapters.errors import AdapterCorrupt, AdapterMismatch, BaseModelCorrupt
+from adapters.file_digest import file_sha256
 from adapters.gguf_io import GgufHeader, TensorInfo, read_header, read_tensor, write_file
 from adapters.lora import LoraAdapter, LoraDelta, to_half
 
@@ -213,29 +211,3 @@ def _read_delta(
         return module_path, LoraDelta(a, rows, alpha / b.shape[1] if alpha else 1.0)
     except (ValueError, RuntimeError) as exc:
         raise AdapterCorrupt(f"{path}: {name}: {exc}") from exc
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file, remembered beside it in `<file>.sha256.json` with the file's size and times.
-
-    Hashing half a gigabyte takes about a second, at every start. Where the folder cannot be written it is
-    hashed again each time.
-    """
-    stat = path.stat()
-    known = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns}
-    note = path.with_name(path.name + ".sha256.json")
-    try:
-        found = json.loads(note.read_text())
-        if {key: found[key] for key in known} == known:
-            return str(found["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no note, or not one of ours: made below
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    partial = note.with_name(f"{note.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps(known | {"sha256": digest}))
-        partial.replace(note)
-    except OSError:
-        partial.unlink(missing_ok=True)
-    return digest

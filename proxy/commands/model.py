@@ -8,8 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+from adapters.file_digest import remembered_sha256
 from proxy.config import Config, ConfigError, load_config
-from proxy.model_files import MODELS, ModelFile, ModelFileError, is_remembered
+from proxy.model_files import MODELS, ModelFile, ModelFileError
 from proxy.model_sources import fetch
 
 LOCAL_FILE = "ET2L_MODEL"
@@ -85,7 +86,7 @@ def state_of(model: ModelFile, path: Path) -> str:
     """`here` is a file not verified yet; `fetch` verifies it."""
     if not path.exists():
         return "not here"
-    return "verified" if is_remembered(model, path) else "here"
+    return "verified" if remembered_sha256(path) == model.sha256 else "here"
 
 
 def fetch_model(config: Config, args: argparse.Namespace) -> int:

