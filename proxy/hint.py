@@ -1,0 +1,96 @@
+"""What the client wants done: the task hint of a request (DESIGN 5.1). Knows no HTTP and no adapters.
+
+Only system messages are read, never what a user or a tool said: a web page pasted into a conversation must
+not choose the adapter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from proxy.bodies import Message
+from proxy.config import HintConfig
+
+# Each pattern is linear in the length of the prompt: a client chooses the text they run on.
+OPEN, CLOSE = re.compile(r"<task>", re.IGNORECASE), re.compile(r"</task>", re.IGNORECASE)
+LINE = re.compile(r"^[ \t]*(?:task|任务)[ \t]*[:：][ \t]*(?P<task>[^\s][^\n]*)(?:\n|\Z)", re.MULTILINE | re.IGNORECASE)
+# Scripts written without spaces count one word per character.
+WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\s぀-ヿ㐀-鿿가-힯]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Hinted:
+    """A conversation and the task found for it. `task` is None where nothing names one."""
+
+    task: str | None
+    origin: Literal["field", "header", "tag", "line", "system", "none"]
+    messages: tuple[Message, ...]
+
+
+def read_hint(
+    messages: Sequence[Message], *, field: str | None, header: str | None, strip: bool, config: HintConfig
+) -> Hinted:
+    """The task, from the first place that names one: request field, header, <task>...</task>, a line `Task:
+    ...`, and, where config.use_system_prompt, the first config.max_words of the system prompt itself.
+
+    strip: take a <task> or `Task:` mark out of its message; everything else stays byte for byte, and a
+    message left empty stays (without a system message the chat template would put its own default there).
+    """
+    messages = tuple(messages)
+    if field is not None:
+        return Hinted(field, "field", messages)
+    if header is not None:
+        return Hinted(header, "header", messages)
+    for origin, find in (("tag", find_tag), ("line", find_line)):
+        for index, message in enumerate(messages):
+            mark = find(message.content) if message.role == "system" else None
+            if mark:
+                if strip:
+                    rest = message.content[: mark.start] + message.content[mark.end :]
+                    messages = (*messages[:index], replace(message, content=rest), *messages[index + 1 :])
+                return Hinted(mark.task, origin, messages)
+    if config.use_system_prompt:
+        prompt = "\n".join(message.content for message in messages if message.role == "system")
+        if prompt.strip():
+            return Hinted(first_words(prompt, config.max_words), "system", messages)
+    return Hinted(None, "none", messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A marked task, and the stretch of its message that says it."""
+
+    task: str
+    start: int
+    end: int
+
+
+def find_tag(text: str) -> Mark | None:
+    """The first <task>...</task> with something in it."""
+    opening = OPEN.search(text)
+    while opening:
+        closing = CLOSE.search(text, opening.end())
+        if not closing:
+            return None
+        task = text[opening.end() : closing.start()].strip()
+        if task:
+            return Mark(task, opening.start(), closing.end())
+        opening = OPEN.search(text, closing.end())
+    return None
+
+
+def find_line(text: str) -> Mark | None:
+    """The first line `Task: ...` with something in it."""
+    line = LINE.search(text)
+    return Mark(line["task"].strip(), line.start(), line.end()) if line else None
+
+
+def first_words(text: str, limit: int) -> str:
+    """The first `limit` words of `text`, as they stand there."""
+    for count, word in enumerate(WORD.finditer(text), start=1):
+        if count == limit:
+            return text[: word.end()].strip()
+    return text.strip()
