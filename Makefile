@@ -21,7 +21,7 @@ CONFIG_OPTION := $(if $(CONFIG),--config $(CONFIG))
 .PHONY: setup serve test dev lint bench peers clean
 
 setup: $(VENV)/base.done
-	@$(BIN)/et2l model fetch --default
+	@$(BIN)/et2l model fetch $(CONFIG_OPTION)
 
 serve: setup
 	@exec $(BIN)/et2l serve $(CONFIG_OPTION) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
@@ -39,8 +39,8 @@ bench: setup dev
 	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py); done
 
 # llama.cpp's own server and tools, with the same CPU flags as our library: to measure and check against.
-peers: $(VENV)/build.done
-	@$(BIN)/python requirements/native.py peers peers
+peers: peers/built
+
 
 clean:
 	rm -rf $(VENV)
@@ -72,6 +72,10 @@ $(VENV)/base.done: requirements/base.txt requirements/embedder.txt pyproject.tom
 	@$(PIP) --no-deps --require-hashes -r requirements/embedder.txt
 	@$(PIP) -q --no-deps --no-build-isolation -e .
 	@echo "5/5  the default model"
+	@touch $@
+
+peers/built: requirements/native.py $(VENV)/build.done
+	@$(BIN)/python requirements/native.py peers peers
 	@touch $@
 
 $(VENV)/dev.done: requirements/dev.txt $(VENV)/base.done

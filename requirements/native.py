@@ -50,7 +50,7 @@ def pinned_version() -> str:
 
 def compiler_macros(command: Iterable[str], flags: Iterable[str]) -> str | None:
     """What the C compiler predefines for this machine's CPU under `flags`; None when it refuses them."""
-    full = [*command, "-march=native", *flags, "-dM", "-E", "-x", "c", os.devnull]
+    full = [*command, *flags, "-march=native", "-dM", "-E", "-x", "c", os.devnull]
     result = subprocess.run(full, capture_output=True, text=True)
     return result.stdout if result.returncode == 0 else None
 
