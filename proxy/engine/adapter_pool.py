@@ -25,7 +25,7 @@ class AdapterPool:
 
     @property
     def size_bytes(self) -> int:
-        return sum(adapter.size_bytes for adapter in self._loaded.values())
+        return sum(adapter.size_bytes for adapter in list(self._loaded.values()))
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._loaded

@@ -53,8 +53,7 @@ class EngineClosed(EngineError):
 
 
 class EngineFailed(EngineError):
-    """Computing this answer failed inside the engine; the message says how. The engine goes on where it can.
-    """
+    """Computing this answer failed inside the engine; the message says how. The engine goes on if it can."""
 
 
 class AdapterUnusable(EngineError):
@@ -358,6 +357,7 @@ class EngineStats:
     running: int
     """Requests that hold KV cells and are being computed."""
     queued: int
+    """Requests submitted and not yet running."""
     kv_used_tokens: int
     """Cells in use over all models, idle prefixes that may be dropped included."""
     kv_total_tokens: int
@@ -436,5 +436,5 @@ class EngineApi(Protocol):
         """Takes no new requests, lets running ones go on for `grace_s` seconds, then fails the rest with
         EngineClosed.
 
-        Returns when the thread has ended and the memory is freed.
+        Returns when the thread has ended and the KV cells are freed; the weights go with the engine object.
         """

@@ -87,19 +87,15 @@ class Runtime:
         self.id = next(self._ids)
         self.name = name
         self.model = Model(path, gpu_layers=config.gpu_layers)
-        try:
-            sequences = min(MAX_SEQUENCES, config.max_sequences * (1 + IDLE_SEQUENCES_PER_RUNNING))
-            self.context = Context(
-                self.model,
-                context_tokens=config.context_tokens,
-                batch_tokens=max(config.batch_tokens, config.max_sequences),
-                max_sequences=sequences,
-                max_outputs=max_outputs(config),
-                threads=config.threads or default_threads(),
-            )
-        except LlamaError:
-            self.model.close()
-            raise
+        sequences = min(MAX_SEQUENCES, config.max_sequences * (1 + IDLE_SEQUENCES_PER_RUNNING))
+        self.context = Context(
+            self.model,
+            context_tokens=config.context_tokens,
+            batch_tokens=max(config.batch_tokens, config.max_sequences),
+            max_sequences=sequences,
+            max_outputs=max_outputs(config),
+            threads=config.threads or default_threads(),
+        )
         self.limit = limit or min(self.context.context_tokens, self.model.train_context)
         self.pool = SequencePool(
             self.context,
@@ -113,7 +109,6 @@ class Runtime:
     def close(self) -> None:
         self.adapters.close()
         self.context.close()
-        self.model.close()
 
 
 def max_outputs(config: EngineConfig) -> int:
@@ -149,9 +144,7 @@ class Engine:
             raise EngineFailed(str(exc)) from exc
         model = base.model
         self.context_limit = base.limit
-        self._template = ChatTemplate(
-            model.chat_template, bos=model.special_text("bos"), eos=model.special_text("eos")
-        )
+        self._template = ChatTemplate(model.chat_template, bos=model.special_text("bos"), eos=model.special_text("eos"))
         self._base_model = model
         self._lock = threading.Condition()
         self._models: dict[str, Runtime] = {BASE_MODEL: base}  # by name, under the lock
@@ -276,11 +269,11 @@ class Engine:
 
     def stats(self) -> EngineStats:
         with self._lock:
-            runtimes = list(self._models.values())
-        running, queued = len(self._scheduler.running), len(self._scheduler.queue)
+            runtimes, outstanding = list(self._models.values()), self._outstanding
+        running = len({job.payload.request for job in list(self._scheduler.running)})
         return EngineStats(
             running=running,
-            queued=queued,
+            queued=max(0, outstanding - running),
             kv_used_tokens=sum(runtime.pool.used for runtime in runtimes),
             kv_total_tokens=sum(runtime.pool.cells for runtime in runtimes),
             prefill_tokens=self.counters.prefill_tokens,
@@ -345,6 +338,7 @@ class Engine:
     def _take_commands(self) -> bool:
         """Runs what arrived; waits while there is nothing to do. False: the engine is to end."""
         while True:
+            self._free_removed()
             with self._lock:
                 idle = not self._scheduler.running and not self._scheduler.queue
                 while idle and not self._inbox and self._closing_at is None:
@@ -354,7 +348,6 @@ class Engine:
                 closing_at = self._closing_at
             for command in commands:
                 command()
-            self._free_removed()
             idle = not self._scheduler.running and not self._scheduler.queue
             if closing_at is not None and (idle or time.monotonic() >= closing_at):
                 return False

@@ -11,6 +11,7 @@ import ctypes
 import json
 import logging
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,10 @@ class Adapter:
 
 
 class Model:
-    """A GGUF model: its weights and its vocabulary."""
+    """A GGUF model: its weights and its vocabulary.
+
+    The memory is freed with the object, and not before: any thread may still be tokenising with it.
+    """
 
     def __init__(self, path: Path, *, gpu_layers: int = 0) -> None:
         """Maps the file into memory. gpu_layers: -1 = all. Raises LlamaError."""
@@ -116,6 +120,7 @@ class Model:
             self.handle = lib.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
             raise LlamaError(f"{path}: {faults}")
+        weakref.finalize(self, lib.llama_model_free, self.handle)
         self.path = path
         self.vocab = lib.llama_model_get_vocab(self.handle)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self.vocab)
@@ -124,16 +129,8 @@ class Model:
             lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle)
         )
         """Whether a sequence's memory can be cut and shared at any token; recurrent state cannot."""
-        self.end_tokens = frozenset(
-            token for token in range(self.n_vocab) if lib.llama_vocab_is_eog(self.vocab, token)
-        )
+        self.end_tokens = frozenset(token for token in range(self.n_vocab) if lib.llama_vocab_is_eog(self.vocab, token))
         self._pieces: list[bytes | None] = [None] * self.n_vocab
-        self._buffer = threading.local()
-
-    def close(self) -> None:
-        if self.handle:
-            lib.llama_model_free(self.handle)
-            self.handle = None
 
     def tokenize(self, text: str, *, special: bool, add_bos: bool) -> tuple[int, ...]:
         raw = text.encode("utf-8", "surrogatepass")
@@ -232,9 +229,7 @@ class Context:
             token=_pointer(self.tokens, ctypes.c_int32),
             pos=_pointer(self.positions, ctypes.c_int32),
             n_seq_id=_pointer(self._one_sequence_each, ctypes.c_int32),
-            seq_id=ctypes.cast(
-                self._sequence_pointers.ctypes.data, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))
-            ),
+            seq_id=ctypes.cast(self._sequence_pointers.ctypes.data, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
             logits=_pointer(self.wanted, ctypes.c_int8),
         )
 
@@ -274,8 +269,7 @@ class Context:
             raise LlamaError(f"llama_decode returned {code}: {faults}")
 
     def logits(self) -> np.ndarray:
-        """(wanted tokens, n_vocab) float32 of the last decode, in batch order; a view, valid until the next.
-        """
+        """(wanted tokens, n_vocab) float32 of the last decode, in batch order; valid until the next."""
         shape = (self._outputs, self.model.n_vocab)
         pointer = lib.llama_get_logits(self.handle)
         address = ctypes.cast(pointer, ctypes.c_void_p).value
@@ -283,8 +277,7 @@ class Context:
         return np.frombuffer(buffer, np.float32).reshape(shape)
 
     def remove(self, sequence: int, start: int = 0) -> bool:
-        """Forgets a sequence's cells from position `start` on. False: the model's memory cannot be cut there.
-        """
+        """Forgets a sequence's cells from position `start` on. False: the memory cannot be cut there."""
         return bool(lib.llama_memory_seq_rm(self._memory, sequence, start if start else -1, -1))
 
     def share(self, source: int, target: int, end: int) -> None:
@@ -307,8 +300,7 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 class Candidates:
-    """Tokens with logits, in the form samplers work on. One buffer per engine thread, used again and again.
-    """
+    """Tokens with logits, in the form samplers work on. One buffer per model, used again and again."""
 
     def __init__(self, n_vocab: int) -> None:
         self._data = np.zeros(n_vocab, _CANDIDATE)

@@ -136,8 +136,7 @@ class SequencePool:
             self.sequences[number] = KvSequence(number)
 
     def _best(self, key: Hashable, tokens: list[int]) -> tuple[KvSequence | None, int]:
-        """The sequence with the longest usable prefix of tokens[:-1]; idle ones that end there are preferred.
-        """
+        """The sequence with the longest usable prefix of tokens[:-1]; idle ones that end there first."""
         best, length = None, 0
         limit = len(tokens) - 1
         for sequence in self.sequences:

@@ -45,8 +45,7 @@ class Chooser:
         self._banned = np.array(sorted(model.end_tokens), np.int64) if ignore_eos else None
         self._bias_tokens = np.array([token for token, _ in sampling.logit_bias], np.int64)
         self._biases = np.array([bias for _, bias in sampling.logit_bias], np.float32)
-        self._edits = bool(sampling.logit_bias or self._penalises or self._banned is not None or
-        self._repeats)
+        self._edits = bool(sampling.logit_bias or self._penalises or self._banned is not None or self._repeats)
         if sampling.grammar is not None:
             try:
                 self._grammar = Sampler().add_grammar(model, sampling.grammar)
@@ -166,6 +165,5 @@ def token_logprob(model: Model, row: np.ndarray, token: int, top: int) -> TokenL
         if len(near) < top:
             near = np.argpartition(row, -min(top, len(row)))[-top:]
         order = near[np.argsort(-row[near], kind="stable")[:top]]
-        tops = tuple(TopToken(int(i), model.spell(int(i), special=True), float(row[i]) - log_total) for i in
-        order)
+        tops = tuple(TopToken(int(i), model.spell(int(i), special=True), float(row[i]) - log_total) for i in order)
     return TokenLogprob(token, model.spell(token, special=True), float(row[token]) - log_total, tops)

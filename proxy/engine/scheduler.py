@@ -30,8 +30,7 @@ WORTH_WAITING_TOKENS = 32
 
 
 class Group(NamedTuple):
-    """Jobs of one group may be computed in one step. `model` is unique per loaded model, also after a reload.
-    """
+    """Jobs of one group may be computed in one step. `model` is unique, also after a reload."""
 
     model: int
     adapter: str | None
@@ -65,8 +64,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: for each job the number of its pending tokens to compute. `prefill`: tokens beyond one each.
-    """
+    """One step: for each job the number of its pending tokens to compute. `prefill`: those of prompts."""
 
     group: Group
     parts: list[tuple[Job, int]]

@@ -1,5 +1,4 @@
-"""From tokens to text that may be sent: whole characters, and nothing that may turn out to be a stop string.
-"""
+"""From tokens to text that may be sent: whole characters, and nothing that may become a stop string."""
 
 from __future__ import annotations
 

@@ -1,0 +1,142 @@
+"""proxy/engine/prefix.py: what is reused, shared and dropped."""
+
+import pytest
+
+from proxy.engine.prefix import SequencePool, common_prefix
+
+
+class Cells:
+    """The KV memory, cell by cell: each is a (key, token) computed once and owned by sequences."""
+
+    def __init__(self) -> None:
+        self.owned: dict[int, list[object]] = {}
+
+    def remove(self, sequence: int, start: int = 0) -> bool:
+        del self.owned.setdefault(sequence, [])[start:]
+        return True
+
+    def share(self, source: int, target: int, end: int) -> None:
+        assert not self.owned.get(target)
+        self.owned[target] = self.owned[source][:end]
+
+    def clear(self) -> None:
+        self.owned.clear()
+
+    @property
+    def used(self) -> int:
+        return len({id(cell) for cells in self.owned.values() for cell in cells})
+
+
+def make(cells: int = 100, sequences: int = 4, splits: bool = True) -> tuple[SequencePool, Cells]:
+    memory = Cells()
+    return SequencePool(memory, cells=cells, sequences=sequences, splits=splits), memory
+
+
+def compute(pool: SequencePool, memory: Cells, key: str, tokens: list[int], **options) -> tuple[object, int]:
+    """Acquires a sequence and computes what is missing; returns it and how much was reused."""
+    sequence = pool.acquire(key, tokens, **options)
+    reused = len(sequence.tokens)
+    for token in tokens[reused:]:
+        memory.owned.setdefault(sequence.id, []).append(type("Cell", (), {"key": key, "token": token})())
+    pool.append(sequence, tokens[reused:])
+    assert [cell.token for cell in memory.owned[sequence.id]] == tokens
+    assert {cell.key for cell in memory.owned[sequence.id]} == {key}
+    assert memory.used == pool.used
+    return sequence, reused
+
+
+def test_a_follow_up_turn_computes_its_new_tokens_only_also_after_others_were_served():
+    pool, memory = make()
+    first, _ = compute(pool, memory, "a", list(range(30)))
+    pool.release(first, keep=True)
+    other, _ = compute(pool, memory, "b", list(range(30)))
+    pool.release(other, keep=True)
+    again, reused = compute(pool, memory, "a", list(range(40)))
+    assert reused == 30
+    assert again is first
+
+
+def test_cells_of_another_key_are_never_reused():
+    pool, memory = make()
+    sequence, _ = compute(pool, memory, "a", list(range(30)))
+    pool.release(sequence, keep=True)
+    assert compute(pool, memory, "b", list(range(30)))[1] == 0
+    assert pool.cached("a", list(range(30))) == 29
+    assert pool.cached("c", list(range(30))) == 0
+
+
+def test_the_last_token_is_computed_again_because_its_logits_are_needed():
+    pool, memory = make()
+    sequence, _ = compute(pool, memory, "a", list(range(30)))
+    pool.release(sequence, keep=True)
+    assert compute(pool, memory, "a", list(range(30)))[1] == 29
+
+
+def test_a_common_system_prompt_is_shared_with_a_running_sequence_and_stored_once():
+    pool, memory = make()
+    compute(pool, memory, "a", [*range(20), 100, 101])
+    _, reused = compute(pool, memory, "a", [*range(20), 200, 201])
+    assert reused == 20
+    assert pool.used == 24
+
+
+def test_a_conversation_keeps_its_tail_when_another_shares_its_beginning():
+    pool, memory = make()
+    first, _ = compute(pool, memory, "a", list(range(40)))
+    pool.release(first, keep=True)
+    compute(pool, memory, "a", [*range(20), 99])
+    assert pool.cached("a", list(range(41))) == 40
+
+
+def test_the_least_recently_used_idle_sequence_gives_up_its_cells_first():
+    pool, memory = make(cells=60)
+    for key in "ab":
+        sequence, _ = compute(pool, memory, key, list(range(25)))
+        pool.release(sequence, keep=True)
+    assert pool.make_room(20)
+    assert pool.cached("a", list(range(25))) == 0
+    assert pool.cached("b", list(range(25))) == 24
+
+
+def test_cells_of_busy_sequences_are_not_given_up():
+    pool, memory = make(cells=60)
+    compute(pool, memory, "a", list(range(25)))
+    shared, _ = compute(pool, memory, "a", [*range(20), *range(50, 70)])
+    pool.release(shared, keep=True)
+    assert pool.evictable == 20
+    assert not pool.make_room(36)
+    assert pool.make_room(35)
+    assert pool.used == memory.used == 25
+
+
+def test_when_no_sequence_is_free_the_oldest_idle_one_is_taken():
+    pool, memory = make(sequences=2)
+    for key in "abc":
+        sequence, _ = compute(pool, memory, key, list(range(10)))
+        pool.release(sequence, keep=True)
+    assert pool.cached("a", list(range(10))) == 0
+    assert pool.cached("c", list(range(10))) == 9
+
+
+def test_memory_that_cannot_be_cut_is_reused_only_as_a_whole():
+    pool, memory = make(splits=False)
+    sequence, _ = compute(pool, memory, "a", list(range(20)))
+    pool.release(sequence, keep=True)
+    assert pool.cached("a", [*range(15), 99]) == 0
+    assert compute(pool, memory, "a", list(range(25)))[1] == 20
+
+
+def test_nothing_is_reused_when_the_caller_wants_every_token_computed():
+    pool, memory = make()
+    sequence, _ = compute(pool, memory, "a", list(range(20)))
+    pool.release(sequence, keep=True)
+    assert compute(pool, memory, "a", list(range(20)), reuse=False)[1] == 0
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 15, 16, 17, 47, 48, 49, 200])
+def test_the_common_prefix_is_found_at_any_length(length):
+    first = [*range(length), -1, *range(100)]
+    second = [*range(length), -2, *range(100)]
+    assert common_prefix(first, second, 1000) == length
+    assert common_prefix(first, second, length // 2) == length // 2
+    assert common_prefix(first, first[:length], 1000) == length
