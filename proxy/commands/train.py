@@ -1,0 +1,90 @@
+"""`et2l train mt-lora|hypernet`: train adapters for the configured base model on its own dequantised weights."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+EPILOG = """\
+The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C saves;
+the same command goes on where it stopped, also with more --steps. --export writes the checkpoint the server loads
+(hypernetwork.path in config.toml); --plot draws the log.
+
+example:
+  et2l train hypernet --data ../data --run runs/first --steps 2000 --export runs/first/checkpoint
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser("train", help="train the multi-task LoRA or the hypernetwork")
+    parser.set_defaults(run=run)
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="mt-lora|hypernet")
+    for kind, about in (
+        ("hypernet", "a shared LoRA and the gates by which a task description steers it"),
+        ("mt-lora", "one multi-task LoRA that sees no description: the baseline"),
+    ):
+        one = kinds.add_parser(
+            kind, help=about, description=about, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
+        one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs") / kind, metavar="DIR")
+        one.add_argument("--steps", type=int, default=1000, help="optimiser steps in all (default: %(default)s)")
+        one.add_argument("--batch-tokens", type=int, default=640, help="padded tokens a step (default: %(default)s)")
+        one.add_argument("--rank", type=int, default=16)
+        one.add_argument("--first-layer", type=int, default=8, help="lowest adapted layer (default: %(default)s)")
+        one.add_argument("--procedural", type=float, default=0.5, metavar="SHARE",
+                         help="share of examples from procedural families (default: %(default)s)")  # fmt: skip
+        one.add_argument("--seed", type=int, default=0)
+        one.add_argument("--eval-every", type=int, default=150, metavar="STEPS")
+        one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
+        one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
+        one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
+        one.add_argument("--export", type=Path, metavar="DIR", help="write the checkpoint there at the end")
+        one.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and development scores")
+        one.add_argument("--json", action="store_true", help="print the last record as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    # torch and transformers take seconds to import; `et2l --help` should not wait for them.
+    import torch
+
+    from adapters.gguf_file import BaseModel
+    from proxy.config import load_config
+    from t2l.embedder import open_embedder
+    from t2l.evaluate.data import DataError
+    from t2l.train.hypernet import Trainer, TrainSettings
+    from t2l.train.plot import plot_log
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
+    config = load_config(args.config)
+    settings = TrainSettings(
+        steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
+        procedural_share=args.procedural, gated=args.kind == "hypernet", seed=args.seed, eval_every=args.eval_every,
+    )  # fmt: skip
+    try:
+        base = BaseModel.read(config.model.path)
+        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+        print(f"training on {device}; run folder {args.run_folder}", file=sys.stderr)
+        trainer = Trainer(
+            settings, config.model.path, config.model.name, base.digest, args.data, args.run_folder, embedder, device
+        )
+        last = trainer.fit()
+    except DataError as exc:
+        print(f"et2l train: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped and saved; the same command goes on from here", file=sys.stderr)
+        return 130
+    if args.export:
+        trainer.export(args.export, {"command": " ".join(["et2l", *sys.argv[1:]]), "dev": last.get("dev", {})})
+        print(f"checkpoint written to {args.export}", file=sys.stderr)
+    if args.plot:
+        plot_log(args.run_folder / "log.jsonl", args.plot)
+    if args.json:
+        print(json.dumps(last | {"settings": dataclasses.asdict(settings)}))
+    return 0

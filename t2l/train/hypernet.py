@@ -1,0 +1,239 @@
+"""Train the gated hypernetwork: gates listen to descriptions while A and B learn to do the tasks.
+
+Resumable: `state.pt` in the run folder holds weights, optimiser, step and the data stream's state. Warm-up, constant
+learning rate, then a linear decay over the last fifth of `steps`; a run may be resumed with more steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from t2l.embedder import TextEmbedder
+from t2l.gated import GatedConfig, GateNetwork
+from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
+from t2l.train.batches import Batch, bucketed, collate, tokenize
+from t2l.train.data import Example, Mixture, dev_examples
+
+POOL_BATCHES = 8
+"""Batches drawn and sorted by length together: less padding, at the price of more even batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Everything a run depends on besides its data; written into the run folder."""
+
+    steps: int
+    batch_tokens: int = 640
+    rank: int = 16
+    scaling: float = 2.0
+    first_layer: int = 8
+    trunk_width: int = 256
+    lora_lr: float = 5e-4
+    gate_lr: float = 2e-3
+    warmup: int = 30
+    procedural_share: float = 0.5
+    gated: bool = True
+    """False trains the plain multi-task LoRA (all gates stay 1): the baseline."""
+    seed: int = 0
+    eval_every: int = 100
+    eval_examples: int = 48
+    save_every: int = 25
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Factor on the learning rates at `step` (0-based)."""
+    decay = max(1, settings.steps // 5)
+    return min(1.0, (step + 1) / settings.warmup, max(0.02, (settings.steps - step) / decay))
+
+
+class Trainer:
+    """One run: the frozen base, the trained parts, the data stream and the run folder. Single-threaded."""
+
+    def __init__(
+        self, settings: TrainSettings, gguf: Path, base_name: str, base_digest: str, data: Path, run: Path,
+        embedder: TextEmbedder, device: str = "cpu",
+    ) -> None:  # fmt: skip
+        self.settings, self.run, self.device = settings, run, device
+        self._embedder, self._data = embedder, data
+        run.mkdir(parents=True, exist_ok=True)
+        generator = torch.Generator().manual_seed(settings.seed)
+        torch.manual_seed(settings.seed)
+        self.model, self.tokenizer = load_base(gguf, device)
+        self.shapes = adapted_shapes(self.model, settings.first_layer)
+        self.lora = GatedLora(self.shapes, settings.rank, settings.scaling, generator).to(device)
+        self.lora.attach(self.model)
+        self.gates = GateNetwork(embedder.dim, settings.trunk_width, len(self.shapes), settings.rank).to(device)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": self.lora.parameters(), "lr": settings.lora_lr},
+             {"params": self.gates.parameters(), "lr": settings.gate_lr}], betas=(0.9, 0.98), weight_decay=0.0,
+            fused=True,
+        )  # fmt: skip
+        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.mixture = Mixture(data, settings.seed, settings.procedural_share)
+        self._order = random.Random(settings.seed + 1)
+        self.step, self.examples_seen, self.tokens_seen, self.seconds = 0, 0, 0, 0.0
+        self._base_name, self._base_digest = base_name, base_digest
+
+    def fit(self, on_step: Callable[[dict], None] | None = None) -> dict:
+        """Train to `settings.steps`, saving as it goes; returns the last step's record. Ctrl-C saves first."""
+        self.resume()
+        record: dict = {}
+        dev = dev_examples(self._data, self.settings.eval_examples, seed=1234)
+        bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", mininterval=5.0)
+        pending: list = []
+        try:
+            while self.step < self.settings.steps:
+                if not pending:
+                    pending = self._pool()
+                record = self._train_step(pending.pop())
+                bar.update()
+                bar.set_postfix(loss=f"{record['loss']:.2f}", tok_s=f"{self.tokens_seen / self.seconds:.0f}")
+                if self.step % self.settings.eval_every == 0 or self.step == self.settings.steps:
+                    record |= {"dev": self.evaluate(dev)}
+                self._log(record)
+                if on_step:
+                    on_step(record)
+                if self.step % self.settings.save_every == 0:
+                    self.save()
+        finally:
+            bar.close()
+            self.save()
+        return record
+
+    def _pool(self) -> list:
+        count = POOL_BATCHES * self.settings.batch_tokens // 55  # an example is about 55 tokens
+        rows = [tokenize(self.tokenizer, example) for example in self.mixture.draw(count)]
+        rows = [row for row in rows if len(row.ids) <= self.settings.batch_tokens]
+        return bucketed(rows, self.settings.batch_tokens, self._order)
+
+    def _train_step(self, rows: list) -> dict:
+        start = time.monotonic()
+        factor = learning_rate(self.step, self.settings)
+        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+        batch = collate(rows, self.device)
+        self.lora.gates = self._gates([example.description for example in batch.examples])
+        logits = answer_logits(self.model, batch.ids, batch.mask, batch.answer)
+        loss = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][batch.answer[:, 1:]])
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_([*self.lora.parameters(), *self.gates.parameters()], 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.examples_seen += len(rows)
+        self.tokens_seen += int(batch.mask.sum())
+        self.seconds += time.monotonic() - start
+        return {
+            "step": self.step, "loss": loss.item(), "norm": float(norm), "examples": self.examples_seen,
+            "tokens": self.tokens_seen, "seconds": round(self.seconds, 1),
+        }  # fmt: skip
+
+    def _gates(self, descriptions: Sequence[str]) -> torch.Tensor:
+        """(batch, modules, rank)."""
+        if not self.settings.gated:
+            return torch.ones(len(descriptions), len(self.shapes), self.settings.rank, device=self.device)
+        return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
+
+    @torch.no_grad()
+    def evaluate(self, dev: dict[str, list[Example]]) -> dict:
+        """By dev set and arm: loss per answer token and greedy exact match.
+
+        Teacher-forced argmax equals the answer at every position exactly when greedy decoding writes the answer.
+        """
+        rng = random.Random(99)
+        report: dict[str, dict] = {}
+        for name, examples in dev.items():
+            rows = [tokenize(self.tokenizer, example) for example in examples]
+            pool = [example.description for example in examples]
+            others = pool[len(pool) // 2 :] + pool[: len(pool) // 2]
+            other_of = {id(example): other for example, other in zip(examples, others, strict=True)}
+            arms = {"own": lambda e: e.description, "other": lambda e, o=other_of: o[id(e)],
+                    "gibberish": lambda e: gibberish(e.description, rng)}  # fmt: skip
+            report[name] = {arm: self._measure(rows, choose) for arm, choose in arms.items()}
+        return report
+
+    def _measure(self, rows: list, describe: Callable[[Example], str]) -> dict[str, float]:
+        total, tokens, exact = 0.0, 0, 0
+        for group in bucketed(rows, 4 * self.settings.batch_tokens, None):
+            batch = collate(group, self.device)
+            self.lora.gates = self._gates([describe(example) for example in batch.examples])
+            loss, hit = answer_scores(self.model, batch)
+            total, tokens, exact = total + loss.sum().item(), tokens + len(loss), exact + int(hit.sum())
+        return {"loss": round(total / tokens, 4), "exact": round(exact / len(rows), 4)}
+
+    def _log(self, record: dict) -> None:
+        with (self.run / "log.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save(self) -> None:
+        state = {
+            "lora": self.lora.state_dict(), "gates": self.gates.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "examples": self.examples_seen, "tokens": self.tokens_seen, "seconds": self.seconds,
+            "mixture": self.mixture.state(), "order": self._order.getstate(),
+        }  # fmt: skip
+        temporary = self.run / "state.pt.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.run / "state.pt")
+        (self.run / "settings.json").write_text(json.dumps(asdict(self.settings), indent=1))
+
+    def resume(self) -> None:
+        """Continue from `state.pt` if the run folder has one."""
+        path = self.run / "state.pt"
+        if not path.exists():
+            return
+        # Our own file, and the random states in it are plain tuples: no code is read.
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.lora.load_state_dict(state["lora"])
+        self.gates.load_state_dict(state["gates"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.examples_seen = state["step"], state["examples"]
+        self.tokens_seen, self.seconds = state["tokens"], state["seconds"]
+        self.mixture.restore(state["mixture"])
+        self._order.setstate(state["order"])
+
+    def export(self, folder: Path, notes: dict) -> None:
+        """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {}
+        for path, a, b in zip(self.lora.paths, self.lora.a, self.lora.b, strict=True):
+            tensors[f"lora.{path}.lora_a"] = a.detach().half().cpu()
+            tensors[f"lora.{path}.lora_b"] = b.detach().half().cpu()
+        tensors |= {name: tensor.detach().float().cpu() for name, tensor in self.gates.state_dict().items()}
+        config = GatedConfig(
+            self._base_name, self._base_digest, self._embedder.digest, self._embedder.dim, self.settings.rank,
+            self.settings.scaling, self.settings.trunk_width, self.shapes,
+            training={"settings": asdict(self.settings), "examples": self.examples_seen, "tokens": self.tokens_seen,
+                      "hours": round(self.seconds / 3600, 2), **notes},
+        )  # fmt: skip
+        save_file(tensors, folder / "model.safetensors.tmp")
+        os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps({"family": "gated"} | asdict(config), indent=1) + "\n")
+
+
+@torch.no_grad()
+def answer_scores(model, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of each answer token (answer tokens,) and whether greedy decoding writes each answer (batch,)."""
+    logits = answer_logits(model, batch.ids, batch.mask, batch.answer)
+    target = batch.ids[:, 1:][batch.answer[:, 1:]]
+    loss = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    right = logits.argmax(-1) == target
+    owner = batch.answer[:, 1:].nonzero()[:, 0]
+    wrong = torch.zeros(len(batch.examples), device=loss.device).index_add_(0, owner, (~right).float())
+    return loss, wrong == 0
+
+
+def gibberish(text: str, rng: random.Random) -> str:
+    """Random letters with the word lengths of `text`."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return " ".join("".join(rng.choice(letters) for _ in word) for word in text.split()) or rng.choice(letters)
+

@@ -1,0 +1,226 @@
+"""Training on a tiny random model with a word tokenizer: the maths, the resumption, the exported checkpoint."""
+
+import json
+import random
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from t2l.gated import load_gated
+from t2l.hypernetwork import CheckpointError
+from t2l.train import hypernet
+from t2l.train.base import GatedLora, adapted_shapes, answer_loss
+from t2l.train.batches import bucketed, collate, tokenize
+from t2l.train.data import Example
+from t2l.train.hypernet import Trainer, TrainSettings, answer_scores, gibberish, learning_rate
+
+TEMPLATE = (
+    "{% for m in messages %}<s> {{ m.role }} {{ m.content }} </s> {% endfor %}"
+    "{% if add_generation_prompt %}<s> assistant {% endif %}"
+)
+WORDS = ["<pad>", "<unk>", "<s>", "</s>", "system", "user", "assistant", "one", "two", "up", "down", "left", "right"]
+
+
+class WordEmbedder:
+    """Counts of six words, unit length."""
+
+    dim, digest = 6, "e" * 64
+
+    def embed(self, texts):
+        counts = torch.tensor([[text.split().count(word) + 0.01 for word in WORDS[-6:]] for text in texts])
+        return torch.nn.functional.normalize(counts, dim=-1)
+
+
+def tiny_base(*_, **__):
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(WORDS), hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=True,
+    )  # fmt: skip
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", chat_template=TEMPLATE)
+    return Qwen2ForCausalLM(config).requires_grad_(False).eval(), tokenizer
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with one training task and one held-out task ("h3" by its hash)."""
+    from t2l.train.data import is_held_out
+
+    names = [f"t{i}" for i in range(50)]
+    train, held = next(n for n in names if not is_held_out(n)), next(n for n in names if is_held_out(n))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with (folder / "task_descriptions.jsonl").open("w") as file:
+        for name in (train, held):
+            file.write(json.dumps({"task": name, "split": "train", "descriptions": ["say left", "go right"]}) + "\n")
+    with (folder / "rows.jsonl").open("w") as file:
+        for name in (train, held):
+            for split in ("train", "dev"):
+                for i in range(12):
+                    prompt, identity = f"one {'two ' * (i % 3)}", f"{name}{split}{i}"
+                    row = {"task": name, "split": split, "prompt": prompt, "answer": "left", "meta": {"id": identity}}
+                    file.write(json.dumps(row) + "\n")
+    return folder
+
+
+@pytest.fixture
+def trainer(monkeypatch, tmp_path, data):
+    monkeypatch.setattr(hypernet, "load_base", tiny_base)
+
+    def make(run="run", **changes):
+        small = {"steps": 4, "rank": 2, "first_layer": 1, "trunk_width": 8, "warmup": 1, "procedural_share": 0.0}
+        settings = TrainSettings(**small | {"eval_examples": 3, "eval_every": 4, "save_every": 2} | changes)
+        return Trainer(settings, tmp_path / "x.gguf", "tiny", "b" * 64, data, tmp_path / run, WordEmbedder())
+
+    return make
+
+
+def test_a_gated_layer_adds_scaling_times_b_z_a_x():
+    linear = torch.nn.Sequential(torch.nn.Linear(6, 5)).requires_grad_(False)
+    lora = GatedLora({"0": (5, 6)}, 3, 2.0, torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(lora.b[0])
+    x, gates = torch.randn(2, 4, 6), torch.randn(2, 1, 3)
+    bare = linear(x)
+    lora.attach(linear)
+    lora.gates = gates
+    for i in range(2):
+        delta = 2.0 * lora.b[0] @ torch.diag(gates[i, 0]) @ lora.a[0]
+        torch.testing.assert_close(linear(x)[i], bare[i] + x[i] @ delta.T)
+    lora.gates = None
+    torch.testing.assert_close(linear(x), bare)
+
+
+def test_the_answer_loss_is_that_of_the_full_logits_at_answer_positions():
+    model, tokenizer = tiny_base()
+    examples = [Example("t", "", "", "one two", "left right"), Example("t", "", "up", "one", "down")]
+    rows = [tokenize(tokenizer, example) for example in examples]
+    batch = collate(rows)
+    got = answer_loss(model, batch.ids, batch.mask, batch.answer)
+    expected = []
+    for row in rows:
+        ids = torch.tensor([row.ids])
+        logits = model(ids).logits[0].log_softmax(-1)
+        expected += [-logits[i - 1, ids[0, i]] for i in range(row.answer_start, len(row.ids))]
+    torch.testing.assert_close(got, torch.stack(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_teacher_forced_exact_match_equals_greedy_decoding():
+    model, tokenizer = tiny_base()
+    prompt = tokenizer("one two", return_tensors="pt")["input_ids"]
+    greedy = model.generate(prompt, max_new_tokens=2, do_sample=False, eos_token_id=None, pad_token_id=0)[0]
+    from t2l.train.batches import Tokens
+
+    example = Example("t", "", "", "", "")
+    wrong = (*greedy.tolist()[:-1], (int(greedy[-1]) + 1) % len(WORDS))
+    batch = collate([Tokens(example, tuple(greedy.tolist()), 2), Tokens(example, wrong, 2)])
+    assert answer_scores(model, batch)[1].tolist() == [True, False]
+
+
+def test_an_empty_system_message_is_kept_as_the_server_keeps_it():
+    _, tokenizer = tiny_base()
+    row = tokenize(tokenizer, Example("t", "", "", "one", "left"))
+    assert tokenizer.decode(row.ids) == "<s> system </s> <s> user one </s> <s> assistant left </s>"
+    assert tokenizer.decode(row.ids[row.answer_start :]) == "left </s>"
+
+
+def test_batches_hold_every_row_once_within_the_token_budget():
+    _, tokenizer = tiny_base()
+    rows = [tokenize(tokenizer, Example(str(i), "", "", "one " * i, "left")) for i in range(20)]
+    batches = bucketed(rows, 60, random.Random(0))
+    assert sorted(row.example.task for batch in batches for row in batch) == sorted(str(i) for i in range(20))
+    assert all(len(batch) == 1 or max(len(r.ids) for r in batch) * len(batch) <= 60 for batch in batches)
+
+
+def test_training_lowers_the_loss_and_logs_development_scores(trainer):
+    records = []
+    trainer(steps=30, eval_every=30, lora_lr=1e-2).fit(records.append)
+    assert records[-1]["loss"] < records[0]["loss"] - 0.2
+    assert set(records[-1]["dev"]) == {"unseen_pair", "unseen_operation", "unseen_task"}
+    assert set(records[-1]["dev"]["unseen_task"]) == {"own", "other", "gibberish"}
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trainer):
+    whole = trainer("whole", save_every=100)
+    whole.fit()
+    first = trainer("halves")
+
+    class Stop(Exception):
+        pass
+
+    def stop(record):
+        if record["step"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        first.fit(stop)
+    second = trainer("halves")
+    second.resume()
+    assert second.step == 2
+    torch.testing.assert_close(second.lora.b[0], first.lora.b[0])
+    second.fit()
+    assert second.step == whole.step == 4
+
+
+def test_the_plain_multi_task_lora_leaves_its_gates_alone(trainer):
+    run = trainer(gated=False)
+    before = {name: tensor.clone() for name, tensor in run.gates.state_dict().items()}
+    run.fit()
+    assert all(torch.equal(before[name], tensor) for name, tensor in run.gates.state_dict().items())
+    assert run.lora.b[0].abs().sum() > 0
+
+
+def test_the_exported_checkpoint_generates_what_was_trained(trainer, tmp_path):
+    run = trainer(steps=6, gate_lr=0.05)
+    run.fit()
+    run.export(tmp_path / "checkpoint", {"note": "test"})
+    network = load_gated(tmp_path / "checkpoint")
+    embeddings = WordEmbedder().embed(["say left", "go right"])
+    adapters = network.generate(embeddings)
+    gates = run.gates(embeddings)
+    for row, adapter in enumerate(adapters):
+        for index, path in enumerate(run.lora.paths):
+            expected = 2.0 * run.lora.b[index] @ torch.diag(gates[row, index]) @ run.lora.a[index]
+            torch.testing.assert_close(adapter.deltas[path].weight(), expected.detach(), atol=2e-4, rtol=2e-2)
+    assert adapters[0].digest != adapters[1].digest
+    assert all(a.a is b.a for a, b in zip(adapters[0].deltas.values(), adapters[1].deltas.values(), strict=True))
+    multi = network.multi_task()
+    torch.testing.assert_close(
+        multi.deltas[run.lora.paths[0]].weight(), (2.0 * run.lora.b[0] @ run.lora.a[0]).detach(), atol=2e-4, rtol=2e-2
+    )
+
+
+def test_a_damaged_checkpoint_is_named(trainer, tmp_path):
+    run = trainer(steps=1)
+    run.fit()
+    run.export(tmp_path / "checkpoint", {})
+    config = json.loads((tmp_path / "checkpoint/config.json").read_text())
+    config["rank"] = 3
+    (tmp_path / "checkpoint/config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="lora_a"):
+        load_gated(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint/model.safetensors").write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match="readable"):
+        load_gated(tmp_path / "checkpoint")
+
+
+def test_the_learning_rate_warms_up_stays_and_decays():
+    settings = TrainSettings(steps=100, warmup=10)
+    assert learning_rate(0, settings) == pytest.approx(0.1)
+    assert learning_rate(50, settings) == 1.0
+    assert learning_rate(90, settings) == pytest.approx(0.5)
+
+
+def test_gibberish_has_the_word_lengths_of_the_text():
+    text = "sort the numbers"
+    assert [len(word) for word in gibberish(text, random.Random(0)).split()] == [4, 3, 7]
+    assert gibberish(text, random.Random(0)) != gibberish(text, random.Random(1))
+
+
+def test_adapted_shapes_start_at_the_first_layer():
+    model, _ = tiny_base()
+    shapes = adapted_shapes(model, 2)
+    assert len(shapes) == 7 and shapes["model.layers.2.mlp.down_proj"] == (16, 24)
