@@ -108,7 +108,7 @@ class CacheShelf:
 
     def list(self, tenant: str) -> list[StoredAdapter]:
         found = []
-        for row in self.cache.list(tenant):
+        for row in self.cache.adapters(tenant):
             try:
                 found.append(self.cache.get(row.digest, tenant))
             except AdapterNotFound:  # deleted between the two calls

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from proxy.bodies import Message, Tool, ToolUse
 
@@ -109,57 +109,88 @@ class Called:
 class ToolCallReader:
     """Splits an answer, as it streams, into text and calls. One per answer.
 
-    What only looks like a call (no JSON, a function nobody offered) is handed out as the text it is.
+    Qwen2.5-Coder often leaves the tags out and says the JSON alone, or fenced as code: an answer that begins
+    like a call is held back until it ends or turns out to be something else. What only looks like a call (no
+    JSON, a function nobody offered) is handed out as the text it is.
     """
 
     def __init__(self, names: frozenset[str]) -> None:
         self.names = names
         self.held = ""
-        self.inside = False
+        self.state: Literal["start", "text", "call"] = "start"
         self.calls = 0
 
     def feed(self, text: str, *, last: bool = False) -> list[str | Called]:
         """The next pieces. With `last`, nothing is held back: an unclosed call counts if it is whole."""
         self.held += text
-        pieces: list[str | Called] = []
-        while True:
-            mark = CLOSE if self.inside else OPEN
-            at = self.held.find(mark)
-            if at < 0:
-                break
-            before, self.held = self.held[:at], self.held[at + len(mark) :]
-            if self.inside:
-                pieces.append(self.read(before, CLOSE))
-            else:
-                pieces.append(before)
-            self.inside = not self.inside
-        if self.inside:
-            if last:
-                pieces.append(self.read(self.held, ""))
-                self.held = ""
-        else:
-            keep = 0 if last else partial_mark(self.held)
+        if self.state == "start":
+            if self.begins_untagged():
+                return self.end_untagged() if last else []
+            self.state = "text"
+        pieces = self.split_tagged()
+        if last:
+            pieces.append(self.read(self.held, "") if self.state == "call" else self.held)
+            self.held = ""
+        elif self.state == "text":
+            keep = partial_mark(self.held)
             pieces.append(self.held[: len(self.held) - keep])
             self.held = self.held[len(self.held) - keep :]
         return [piece for piece in pieces if isinstance(piece, Called) or self.wanted(piece)]
+
+    def split_tagged(self) -> list[str | Called]:
+        """The pieces up to the last complete mark; what follows it stays held."""
+        pieces: list[str | Called] = []
+        while True:
+            mark = CLOSE if self.state == "call" else OPEN
+            before, found, after = self.held.partition(mark)
+            if not found:
+                return pieces
+            pieces.append(self.read(before, CLOSE) if self.state == "call" else before)
+            self.state, self.held = "text" if self.state == "call" else "call", after
 
     def wanted(self, text: str) -> bool:
         """White space between and after calls is part of their form, not of the answer."""
         return bool(text) and not (self.calls and text.isspace())
 
     def read(self, body: str, closing: str) -> str | Called:
+        """The call between the tags, or else the text that stood there."""
         try:
-            call = json.loads(body)
+            call = self.call_of(json.loads(body))
         except ValueError:
             return OPEN + body + closing
-        if not isinstance(call, dict) or call.get("name") not in self.names:
-            return OPEN + body + closing
-        arguments = call.get("arguments", {})
         self.calls += 1
-        return Called(
-            call["name"],
-            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
-        )
+        return call
+
+    def call_of(self, raw: Any) -> Called:
+        """Raises ValueError."""
+        if not isinstance(raw, dict) or raw.get("name") not in self.names:
+            raise ValueError("not a call of an offered function")
+        arguments = raw.get("arguments", {})
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        return Called(raw["name"], text)
+
+    def begins_untagged(self) -> bool:
+        """Whether all that was said so far may be the beginning of calls without tags."""
+        said = "".join(self.held.split()).removeprefix("```json")
+        if "```json".startswith(said):
+            return True
+        heads = [f'{{"name":{json.dumps(name)},"arguments":'.replace(" ", "") for name in self.names]
+        return any(head.startswith(said) or said.startswith(head) for head in heads)
+
+    def end_untagged(self) -> list[str | Called]:
+        """The calls of an answer that is nothing but calls without tags; else its text."""
+        whole, self.held = self.held, ""
+        rest = whole.strip().removeprefix("```json").removesuffix("```").strip()
+        calls: list[str | Called] = []
+        try:
+            while rest:
+                raw, end = json.JSONDecoder().raw_decode(rest)
+                calls.append(self.call_of(raw))
+                rest = rest[end:].strip().removeprefix(",").strip()
+        except ValueError:
+            calls = []
+        self.calls = len(calls)
+        return calls or ([whole] if whole else [])
 
 
 def partial_mark(text: str) -> int:

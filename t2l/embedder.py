@@ -51,6 +51,8 @@ class _Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor: ...
 
+    def count_tokens(self, texts: Sequence[str]) -> int: ...
+
 
 class Embedder:
     """One embedding model. Safe from any thread: one `embed` runs at a time, on `threads` torch threads."""
@@ -90,6 +92,11 @@ class Embedder:
             return torch.zeros(0, self.dim)
         with self._lock, _torch_threads(self._threads), torch.inference_mode():
             return self._encoder.encode(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens that `embed` would read, markers included, before anything is cut."""
+        with self._lock:
+            return self._encoder.count_tokens(texts)
 
 
 def open_embedder(path: str = "", threads: int = 1) -> Embedder:
@@ -176,6 +183,10 @@ class _MeanPooledBert:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(window, stride=0)
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        encodings = self._tokenizer.encode_batch(list(texts))
+        return sum(len(part.ids) for whole in encodings for part in (whole, *whole.overflowing))
+
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         windows: list[Encoding] = []
         owner: list[int] = []
@@ -205,6 +216,9 @@ class _Foreign:
         except (OSError, ValueError, KeyError, SafetensorError) as exc:
             raise EmbedderError(f"{folder}: sentence-transformers cannot load it: {exc}") from exc
         self.dim: int = self._model.get_embedding_dimension()
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return sum(len(ids) for ids in self._model.tokenizer(list(texts))["input_ids"])
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         vectors = self._model.encode(list(texts), convert_to_tensor=True, normalize_embeddings=True)

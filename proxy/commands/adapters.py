@@ -47,11 +47,11 @@ def run(args: argparse.Namespace) -> int:
         return fail(str(exc))
     try:
         if args.action == "list":
-            rows = cache.list()
+            rows = cache.adapters()
             found = [cache.get(row.digest) for row in rows]
             print(json.dumps({"adapters": [describe(one) for one in found]}) if args.json else table(found))
             return 0
-        digest = unique([row.digest for row in cache.list()], args.digest)
+        digest = unique([row.digest for row in cache.adapters()], args.digest)
         stored = cache.get(digest)
         if args.action == "show":
             print(json.dumps(describe(stored), ensure_ascii=False, indent=None if args.json else 2))

@@ -117,5 +117,5 @@ def set_up_logging(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    for noisy in ("httpx", "LiteLLM", "uvicorn"):
+    for noisy in ("httpx", "LiteLLM", "uvicorn", "gguf", "llama.cpp"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
