@@ -1,0 +1,212 @@
+"""`et2l eval`: measure adapters against their baselines on a folder of tasks, through the engine that
+serves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proxy.config import Config, ConfigError, load_config
+
+if TYPE_CHECKING:
+    from adapters.gguf_file import BaseModel
+    from adapters.lora import LoraAdapter
+    from t2l.evaluate.arms import Sources
+    from t2l.evaluate.backend import Backend
+
+DEFAULT_ARMS = "base,base-desc,t2l"
+DESCRIPTION = """\
+Ask the tasks of a folder under several arms, score the answers by each task's metric, and compare the arms
+with paired bootstrap intervals. DIR holds task_descriptions.jsonl[.gz] (task, descriptions, metric) and
+instance files *.jsonl[.gz] (task, prompt, answer; split, choices, meta where there are any).
+"""
+EPILOG = """\
+Results go to --out as they come (items.jsonl); a run that was stopped goes on when started again. At the end
+it holds summary.json, summary.md and summary.png too. Programs that the model writes run in a locked child
+process.
+
+examples:
+  et2l eval --data ../data --tasks gsm8k,mbpp --arms base,t2l --limit 50
+  et2l eval --data ../data --tasks 'bbh_*' --arms base,base-desc,t2l,t2l-other --limit 20 --hint-only --json
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "eval",
+        help="measure adapters against their baselines",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the tasks")
+    parser.add_argument(
+        "--tasks", type=names, default=(), metavar="A,B", help="names or patterns (default: all)"
+    )
+    parser.add_argument(
+        "--arms", type=names, default=names(DEFAULT_ARMS), metavar="A,B",
+        help="of base, base-desc, 3-shot, mt-lora, t2l, t2l-other, t2l-gibberish, oracle, et2l "
+        f"(default: {DEFAULT_ARMS})",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=positive, metavar="N", help="items a task (default: all)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of items, descriptions, examples (default: 0)"
+    )
+    parser.add_argument("--split", choices=("test", "dev", "train"), default="test")
+    parser.add_argument(
+        "--hint-only", action="store_true",
+        help="leave the instruction out of the prompt, where the data says where it ends (meta.input_start)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/eval"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--backend", choices=("engine", "torch"), default="engine",
+        help="engine: as served; torch: transformers on the dequantised file, slow, to cross-check",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR",
+        help="hypernetwork checkpoint (default: hypernetwork.path of the configuration)",
+    )  # fmt: skip
+    parser.add_argument("--oracle", type=Path, metavar="DIR", help="a PEFT folder for each task, DIR/<task>")
+    parser.add_argument(
+        "--config", type=Path, help="configuration file (default: $ET2L_CONFIG, ./config.toml)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.set_defaults(run=run)
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"want at least 1, got {number}")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    # torch takes seconds to import; `et2l --help` should not wait for it.
+    from adapters.errors import AdapterError
+    from proxy.wiring import StartFailed
+    from t2l.composer import ComposerError
+    from t2l.embedder import EmbedderError
+    from t2l.evaluate.arms import ArmUnavailable
+    from t2l.evaluate.data import DataError
+    from t2l.hypernetwork import CheckpointError
+    from t2l.skills import SkillsError
+
+    try:
+        report = measure(args, load_config(args.config))
+    except (
+        DataError, ArmUnavailable, CheckpointError, AdapterError, EmbedderError, SkillsError, ComposerError,
+        StartFailed, ConfigError,
+    ) as exc:  # fmt: skip
+        print(f"et2l eval: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on from {args.out}", file=sys.stderr)
+        return 130
+    from t2l.evaluate.report import table
+
+    if args.json:
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        print(f"{table(report)}\n\n{args.out}/summary.md has every task, summary.png the plot.")
+    return 0
+
+
+def measure(args: argparse.Namespace, config: Config) -> dict[str, Any]:
+    """The summary. Raises what `run` catches."""
+    from adapters.gguf_file import BaseModel
+    from proxy.wiring import check_model
+    from t2l.evaluate import report
+    from t2l.evaluate.arms import Arms
+    from t2l.evaluate.data import EvalData
+    from t2l.evaluate.progress import Progress
+    from t2l.evaluate.run import Settings, evaluate
+
+    data = EvalData(args.data)
+    tasks = tuple(data.tasks(args.tasks, args.split))
+    check_model(config)
+    base = BaseModel.read(config.model.path)
+    arms = Arms(data, tasks, sources(args, config, base), args.seed)
+    arms.check(args.arms)  # before the model is loaded
+    settings = Settings(args.arms, tasks, args.split, args.limit, args.seed, args.hint_only)
+    with ExitStack() as stack:
+        backend = open_backend(args.backend, config, base, stack)
+        found = evaluate(data, backend, arms, settings, args.out, Progress)
+    return report.write(found, args.out)
+
+
+def open_backend(kind: str, config: Config, base: BaseModel, stack: ExitStack) -> Backend:
+    """What it opens is closed with `stack`."""
+    from proxy.wiring import chosen_device, open_engine
+
+    if kind == "torch":
+        from t2l.evaluate.torch_backend import TorchBackend
+
+        return TorchBackend(config.model.path, chosen_device(config.adapt.device))
+    from proxy.eval_backend import EngineBackend
+
+    engine = open_engine(config, lambda text: print(text, file=sys.stderr))
+    stack.callback(engine.close)
+    backend = EngineBackend(engine, base, config.engine.max_sequences)
+    stack.callback(backend.close)
+    return backend
+
+
+def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Sources:
+    """Only what the arms need is opened."""
+    from t2l.evaluate.arms import Sources
+
+    oracle = oracle_of(args.oracle, base) if args.oracle else None
+    needed = set(args.arms) & {"mt-lora", "t2l", "t2l-other", "t2l-gibberish", "et2l"}
+    if not needed:
+        return Sources(oracle=oracle)
+    from proxy.wiring import CHECKPOINTS, chosen_device
+    from t2l.checkpoint import open_hypernetwork, open_text_embedder
+
+    folder = args.checkpoint or config.hypernetwork.path or CHECKPOINTS / config.model.name
+    device = chosen_device(config.adapt.device)
+    network = open_hypernetwork(folder, base.digest, device)
+    if needed == {"mt-lora"}:
+        return Sources(multi_task=network.multi_task, oracle=oracle)
+    embedder = open_text_embedder(network, str(config.embedder.path or ""), config.embedder.threads, device)
+
+    def generate(text: str) -> LoraAdapter:
+        return network.generate(embedder.embed([text]))[0]
+
+    pipeline: Callable[[str], LoraAdapter | None] | None = None
+    if "et2l" in needed:
+        from t2l.pipeline import NoSkill, open_et2l
+
+        et2l = open_et2l(
+            embedder, network, skills_path=config.decomposer.skills, alpha=config.decomposer.alpha,
+            composer_folder=folder, composer_mode=config.composer.mode,
+        )  # fmt: skip
+
+        def pipeline(text: str) -> LoraAdapter | None:
+            made = et2l.adapt(text)
+            return None if isinstance(made, NoSkill) else made.adapter
+
+    return Sources(generate, network.multi_task, oracle, pipeline)
+
+
+def oracle_of(folder: Path, base: BaseModel) -> Callable[[str], LoraAdapter]:
+    from adapters.peft_file import read_peft
+    from t2l.evaluate.arms import ArmUnavailable
+
+    def oracle(task: str) -> LoraAdapter:
+        if not (folder / task).is_dir():
+            raise ArmUnavailable(f"arm oracle needs a PEFT folder {folder / task}")
+        return read_peft(folder / task, base.digest)
+
+    return oracle
