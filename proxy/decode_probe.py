@@ -43,8 +43,6 @@ def decode(path: Path, gpu_layers: int) -> dict[str, float | bool]:
         feed(context, [int(context.logits()[0].argmax())], position)
         finite = finite and bool(np.isfinite(context.logits()).all())
     speed = ANSWER_TOKENS / (time.perf_counter() - started)
-    context.close()
-    model.close()
     return {"finite": finite, "tokens_per_s": speed}
 
 

@@ -24,6 +24,7 @@ from typing import Literal
 from adapters.file_digest import file_sha256
 from proxy.config import Config
 from proxy.model_files import MODELS, ModelFileWrong, verify_bytes
+from proxy.wiring import CHECKPOINTS, StartFailed, open_configured_cache, open_embedder_of, open_hypernetwork
 
 REBUILD = "run `rm -f .venv/llama.done && make setup`: it builds llama.cpp for this CPU, without AMX"
 PROBE_TIMEOUT_S = 180.0
@@ -232,10 +233,10 @@ def judge_probe(version: str, probe: Probe, gpu_layers: int) -> Finding:
 
 
 def check_embedder(config: Config) -> Finding:
-    from t2l.embedder import EmbedderError, open_embedder
+    from t2l.embedder import EmbedderError
 
     try:
-        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+        embedder = open_embedder_of(config.embedder)
         vectors = embedder.embed(["Sort a list of numbers.", "对数字列表进行排序。"])
     except EmbedderError as exc:
         wants = "run `make setup`, or point embedder.path at a sentence-transformers folder"
@@ -243,48 +244,32 @@ def check_embedder(config: Config) -> Finding:
     return Finding("embedder", "ok", f"{embedder.folder}, {vectors.shape[1]} dimensions")
 
 
-def checkpoint_folder(config: Config) -> Path:
-    import t2l
-
-    return config.hypernetwork.path or Path(t2l.__file__).parent / "checkpoints" / config.model.name
-
-
 def check_hypernetwork(config: Config) -> Finding:
-    from t2l.gated import load_gated
     from t2l.hypernetwork import CheckpointError
 
-    folder = checkpoint_folder(config)
-    without = (
-        "without one the server answers with the base model; set hypernetwork.path, or train one (et2l train)"
-    )
-    if not folder.is_dir():
-        return Finding("hypernetwork", "warn", f"{folder}: no checkpoint for {config.model.name}", without)
+    folder = config.hypernetwork.path or CHECKPOINTS / config.model.name
+    if config.hypernetwork.path is None and not folder.is_dir():
+        wants = "the base model alone will answer; set hypernetwork.path, or train one (et2l train)"
+        return Finding("hypernetwork", "warn", f"none for {config.model.name} in {folder.parent}", wants)
+    base = file_sha256(config.model.path) if config.model.path.is_file() else ""
     try:
-        network = load_gated(folder)
-    except CheckpointError as exc:
-        return Finding(
-            "hypernetwork", "fail", str(exc), "restore the folder from git, or set hypernetwork.path"
-        )
-    if config.model.path.is_file() and network.base_digest not in ("", file_sha256(config.model.path)):
-        detail = f"{folder} was trained for another base file ({network.base_digest[:16]}...)"
-        return Finding("hypernetwork", "fail", detail, without)
-    return Finding("hypernetwork", "ok", f"{folder}, for this base model")
+        network = open_hypernetwork(folder, base, "cpu")
+    except (CheckpointError, StartFailed) as exc:
+        return Finding("hypernetwork", "fail", str(exc), "restore the folder from git, or set hypernetwork.path")
+    if base and network.base_digest not in ("", base):
+        detail = f"{folder} was trained for another model file (sha256 {network.base_digest[:12]}...)"
+        return Finding("hypernetwork", "fail", detail, "set hypernetwork.path or model.path")
+    return Finding("hypernetwork", "ok", f"{folder}, for this model file" if base else f"{folder}, loads")
 
 
 def check_cache(config: Config) -> Finding:
-    from adapters.cache import AdapterCache
-    from adapters.errors import CacheCorrupt
-    from adapters.store import Store
-    from t2l.embedder import open_embedder
-
-    paths = config.cache
-    if not paths.path.exists():
-        return Finding("cache", "ok", f"{paths.path}: none yet")
-    dim = open_embedder(str(config.embedder.path or ""), config.embedder.threads).dim
+    path = config.cache.path
+    if not path.exists():
+        return Finding("cache", "ok", f"{path}: none yet")
     try:
-        cache = AdapterCache(paths.path, paths.index_path, Store(paths.store_path), dim, paths.max_bytes)
-    except CacheCorrupt as exc:
-        return Finding("cache", "fail", str(exc), f"move {paths.path} away: adapters are then generated anew")
+        cache = open_configured_cache(config)
+    except StartFailed as exc:
+        return Finding("cache", "fail", str(exc), f"move {path} away: adapters are then generated anew")
     try:
         found = cache.check()
         count = cache.stats().adapters
@@ -293,8 +278,8 @@ def check_cache(config: Config) -> Finding:
     if not found.ok:
         counts = {name: len(items) for name, items in asdict(found).items() if items}
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        return Finding("cache", "warn", f"{paths.path}: {told}", "run `et2l cache rebuild`")
-    return Finding("cache", "ok", f"{paths.path}: {count} adapters, rows, files and index agree")
+        return Finding("cache", "warn", f"{path}: {told}", "run `et2l cache rebuild`")
+    return Finding("cache", "ok", f"{path}: {count} adapters; rows, files and index agree")
 
 
 def check_port(config: Config) -> Finding:

@@ -6,6 +6,7 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,10 +127,20 @@ def test_the_packaged_embedder_loads(config):
 
 
 def test_no_checkpoint_is_a_warning_and_a_broken_one_a_failure(config, tmp_path):
-    absent = replace(config, hypernetwork=replace(config.hypernetwork, path=tmp_path / "absent"))
-    assert doctor.check_hypernetwork(absent).level == "warn"
-    (tmp_path / "absent").mkdir()
-    assert doctor.check_hypernetwork(absent).level == "fail"
+    unknown = replace(config, model=replace(config.model, name="mine"))
+    assert doctor.check_hypernetwork(unknown).level == "warn"
+    empty = replace(config, hypernetwork=replace(config.hypernetwork, path=tmp_path))
+    assert doctor.check_hypernetwork(empty).level == "fail"
+
+
+def test_a_checkpoint_for_another_model_file_is_a_failure(config, monkeypatch, tmp_path):
+    config.model.path.parent.mkdir()
+    config.model.path.write_bytes(b"another model")
+    monkeypatch.setattr(doctor, "open_hypernetwork", lambda *_: SimpleNamespace(base_digest="0" * 64))
+    here = replace(config, hypernetwork=replace(config.hypernetwork, path=tmp_path))
+    found = doctor.check_hypernetwork(here)
+    assert found.level == "fail"
+    assert "another model file" in found.detail
 
 
 def test_a_cache_that_is_not_a_database_is_a_failure(config):
