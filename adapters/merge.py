@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +40,9 @@ takes the next wider type: a few tensors with outliers are no reason to refuse a
 MIN_GAIN = 0.9
 """A build with a tensor below this is refused (DESIGN 5.6)."""
 
-AUTO_GAIN = 0.95
-"""What `auto` asks of a type."""
+AUTO_GAIN, AUTO_COSINE = 0.95, 0.5
+"""What `auto` asks of a type. The gain alone would let tiny changes pass by chance: where rounding noise is
+many times the change, its projection on the change is any number."""
 
 LADDERS = {"q8_0": ("q8_0", "f16", "f32"), "f16": ("f16", "f32"), "auto": ("q6_k", "q8_0", "f16", "f32")}
 """Types tried in turn; `auto` begins with a tensor's own. Narrower ones than its own would pass too: putting
@@ -57,6 +57,9 @@ COPY_BYTES = 1 << 24
 
 SAMPLE_CHUNKS = 4
 """`auto` looks at this many chunks, evenly spread, before it stores a whole tensor in a type."""
+
+VERSION = "0.1.0"
+"""Of this tool, as pyproject.toml has it, for the metadata of the files it makes."""
 
 QUANTISATION_VERSION = {"general.quantization_version": 2}
 """GGML_QNT_VERSION of ggml.h."""
@@ -177,12 +180,14 @@ class _Work:
         self.threads = threads
         self.local = threading.local()
         self.least_bytes = sum(
-            max(info.size_bytes, _slot(info, self._candidates(targets[name])[0], 0).size_bytes)
-            if name in targets
-            else info.size_bytes
+            self._first(targets[name]).size_bytes if name in targets else info.size_bytes
             for name, info in base.model.tensors.items()
         )
         self.file.reserve(self.least_bytes)
+
+    def _first(self, target: _Target) -> Slot:
+        kind, *_ = candidates(self.store, target.kind, target.info.shape[1])
+        return _slot(target.info, kind, 0)
 
     def free_bytes(self) -> int:
         stat = os.statvfs(self.file.path.parent)
@@ -230,28 +235,22 @@ class _Work:
 
     def _change(self, pool: ThreadPoolExecutor, target: _Target, start: int, end: int) -> tuple[Slot, _Sums]:
         """Store one changed tensor at `end`, in the first candidate type that keeps it, or else the last."""
-        enough = AUTO_GAIN if self.store == "auto" else MIN_GAIN
-        *tries, last = self._candidates(target)
+        *tries, last = candidates(self.store, target.kind, target.info.shape[1])
         chunks = target.chunks()
         for kind in tries:
             if self.store == "auto":  # most tries fail, and the K types are slow to write
                 sample = chunks[:: max(1, len(chunks) // SAMPLE_CHUNKS)]
-                if not self._sums(pool, target, kind, sample, None).gain >= enough:
+                if not self._keeps(self._sums(pool, target, kind, sample, None)):
                     continue
             sums = self._sums(pool, target, kind, chunks, start + end)
-            if sums.gain >= enough:
+            if self._keeps(sums):
                 return _slot(target.info, kind, end), sums
         return _slot(target.info, last, end), self._sums(pool, target, last, chunks, start + end)
 
-    def _candidates(self, target: _Target) -> list[GgmlType]:
-        """Types to store the tensor in, the first that keeps the change; the last one is taken as it is."""
-        own, columns = target.kind, target.info.shape[1]
-        if self.store == "same":
-            return [own]
-        ladder = [kind for kind in map(ggml.type_by_name, LADDERS[self.store]) if kind.fits(columns)]
-        keep_own = not own.needs_imatrix if self.store == "auto" else _wide(own) >= _wide(ladder[0])
-        first = own if keep_own else ladder[0]
-        return [first, *(kind for kind in ladder if _wide(kind) > _wide(first))]
+    def _keeps(self, sums: _Sums) -> bool:
+        if self.store == "auto":
+            return sums.gain >= AUTO_GAIN and sums.cosine >= AUTO_COSINE
+        return sums.gain >= MIN_GAIN
 
     def _sums(
         self,
@@ -315,6 +314,16 @@ def _targets(base: BaseFiles, adapter: LoraAdapter, sources: Mapping[Path, int])
     return targets
 
 
+def candidates(store: str, own: GgmlType, columns: int) -> list[GgmlType]:
+    """Types to store a changed tensor in, of that own type and row length: the first that keeps the change."""
+    if store == "same":
+        return [own]
+    ladder = [kind for kind in map(ggml.type_by_name, LADDERS[store]) if kind.fits(columns)]
+    keep_own = not own.needs_imatrix if store == "auto" else _wide(own) >= _wide(ladder[0])
+    first = own if keep_own else ladder[0]
+    return [first, *(kind for kind in ladder if _wide(kind) > _wide(first))]
+
+
 def _wide(kind: GgmlType) -> float:
     """Bytes per weight."""
     return kind.block_bytes / kind.block
@@ -367,7 +376,7 @@ def _metadata(
     quantised = {} if "general.quantization_version" in base.model.header.metadata else QUANTISATION_VERSION
     return {
         **quantised,
-        "et2l.version": "0.1.0",
+        "et2l.version": VERSION,
         "et2l.adapter.digest": adapter.digest,
         "et2l.base.digest": base.model.digest,
         "et2l.parents": list(parents),

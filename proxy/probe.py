@@ -1,0 +1,120 @@
+"""Does a merged build answer as the base with the adapter attached does? Measured on a short fixed text."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from adapters.build_report import Probe
+from adapters.errors import BuildRefused
+from proxy.engine.llama import Adapter, Context, LlamaError, Model
+
+MAX_KL = 0.05
+"""Nats per token. A Q8_0 build of the default model measures 0.001-0.005, of which most is the arithmetic
+(a merged weight and an attached adapter round differently); see docs/results-builds.md."""
+
+MAX_SHARE = 0.25
+"""... or this share of what losing the adapter altogether would cost, where that is more."""
+
+TEXT = '''Read the question carefully, think about what is asked, and answer in one short paragraph.
+A train leaves the station at 9:40 and travels 126 kilometres at 84 km/h. When does it arrive? It needs
+1.5 hours, which is one hour and thirty minutes, so it arrives at 11:10. The river rises in the northern
+hills, crosses two provinces and reaches the sea near the old harbour, where fishermen still mend their nets.
+
+def word_counts(lines):
+    """Count how often each word occurs, ignoring case."""
+    counts = {}
+    for line in lines:
+        for word in line.lower().split():
+            counts[word] = counts.get(word, 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+
+SELECT name, COUNT(*) AS orders FROM customers JOIN orders USING (customer_id)
+WHERE orders.year = 2023 GROUP BY name HAVING COUNT(*) > 3 ORDER BY orders DESC;
+
+{"city": "Lisbon", "temperature": 21.5, "rain": false, "tags": ["coast", "hills"]}
+
+请用一句话概括下面这段话的主要内容。春天来了，河边的柳树发出了新芽，孩子们在草地上放风筝，老人们坐在长椅上聊天。
+小明有十二个苹果，给了妹妹五个，又买了八个，现在他一共有十五个苹果。'''
+"""English, sums, Python, SQL, JSON and Chinese: about 330 tokens of the default model."""
+
+CHUNK_TOKENS = 64
+"""Logits of three models are held for this many tokens at once: 120 MB with a vocabulary of 150 000."""
+
+
+def probe(base: Path, adapter: Path, merged: Path, threads: int | None = None) -> Probe:
+    """Compare `merged` with `base` + `adapter` (a GGUF LoRA file) on TEXT. Raises LlamaError."""
+    threads = threads or len(os.sched_getaffinity(0))
+    models = [Model(base), Model(merged)]
+    attached = Adapter(models[0], adapter)
+    contexts = []
+    try:
+        tokens = models[0].tokenize(TEXT, special=False, add_bos=True)
+        for model in (models[0], models[0], models[1]):
+            contexts.append(_context(model, len(tokens), threads))
+        contexts[0].attach((attached,))
+        return _compare(tokens, *contexts)
+    finally:
+        for context in contexts:
+            context.close()
+        attached.free()
+        for model in models:
+            model.close()
+
+
+def verify(base: Path, adapter: Path, merged: Path, threads: int | None = None) -> Probe:
+    """`probe`, and BuildRefused where the build answers otherwise than base and adapter do."""
+    try:
+        found = probe(base, adapter, merged, threads)
+    except LlamaError as exc:
+        raise BuildRefused(f"llama.cpp cannot run the merged build: {exc}") from exc
+    bound = max(MAX_KL, MAX_SHARE * found.base_kl)
+    if not found.kl <= bound:
+        raise BuildRefused(
+            f"the merged build answers otherwise than the attached adapter: KL {found.kl:.4f} nats per token, "
+            f"want at most {bound:.4f}; same most likely token for {found.top1:.1%}"
+        )
+    return found
+
+
+def _context(model: Model, tokens: int, threads: int) -> Context:
+    return Context(
+        model,
+        context_tokens=tokens + 8,
+        batch_tokens=CHUNK_TOKENS,
+        max_sequences=1,
+        max_outputs=CHUNK_TOKENS,
+        threads=threads,
+    )
+
+
+def _compare(tokens: tuple[int, ...], attached: Context, base: Context, merged: Context) -> Probe:
+    kl = base_kl = same = 0.0
+    for start in range(0, len(tokens), CHUNK_TOKENS):
+        chunk = tokens[start : start + CHUNK_TOKENS]
+        wanted, without, got = (_log_probs(context, chunk, start) for context in (attached, base, merged))
+        kl += _kl(wanted, got)
+        base_kl += _kl(wanted, without)
+        same += int(np.sum(wanted.argmax(axis=1) == got.argmax(axis=1)))
+    count = len(tokens)
+    return Probe(kl=kl / count, top1=same / count, base_kl=base_kl / count, tokens=count)
+
+
+def _log_probs(context: Context, tokens: tuple[int, ...], start: int) -> np.ndarray:
+    """(tokens, vocabulary) float32."""
+    count = len(tokens)
+    context.tokens[:count] = tokens
+    context.positions[:count] = np.arange(start, start + count)
+    context.sequences[:count] = 0
+    context.wanted[:count] = 1
+    context.decode(count)
+    logits = context.logits()
+    top = logits.max(axis=1, keepdims=True)
+    return logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+
+
+def _kl(p: np.ndarray, q: np.ndarray) -> float:
+    """Sum over rows of KL(p || q), both as log probabilities."""
+    return float(np.sum(np.exp(p) * (p - q), dtype=np.float64))
