@@ -61,7 +61,7 @@ class BuildNotFound(AdapterError):
 class DiskFull(AdapterError):
     """The disk has no room for a build. Nothing was changed; the half-written file is gone."""
 
-    def __init__(self, path: Path, needed_bytes: int, free_bytes: int) -> None:
-        super().__init__(f"{path} needs {needed_bytes} bytes and the disk has {free_bytes} free")
+    def __init__(self, path: Path, needed_bytes: int, free_bytes: int, *, what: str = "the disk") -> None:
+        super().__init__(f"{path} needs {needed_bytes} bytes and {what} has {free_bytes} free")
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
