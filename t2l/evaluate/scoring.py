@@ -220,11 +220,12 @@ def _close(ours: float, gold: float, relative: float) -> bool:
 
 
 def code_of(text: str) -> str:
-    """The Python in an answer: its fenced blocks that define something, else its first block, else all of
-    it."""
-    blocks = re.findall(r"```(?:[pP]ython3?|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", text, re.DOTALL)
-    if not blocks:
+    """The Python in an answer: its fenced blocks that define something, else its first block, else all of it."""
+    fenced = re.findall(r"```[ \t]*([^\s`]*)[^\n`]*\n(.*?)(?:```|\Z)", text, re.DOTALL)
+    if not fenced:
         return text
+    blocks = [code for language, code in fenced if language.lower() in ("", "py", "python", "python3")]
+    blocks = blocks or [code for _, code in fenced]
     defining = [block for block in blocks if re.search(r"^\s*(?:def|class)\s", block, re.MULTILINE)]
     return "\n".join(defining or blocks[:1])
 
