@@ -18,7 +18,7 @@ from proxy.hint import Hinted, read_hint
 from proxy.loaded import LoadedAdapters
 from proxy.models import BaseChoice, ModelNames, PinnedChoice
 from proxy.replies import ChatReply, CompletionReply, Prompt, Reply, ReplyHead, new_id
-from proxy.tools import call_grammar, template_message, template_tools
+from proxy.tools import ToolCallReader, call_grammar, template_message, template_tools
 
 LOCAL_TENANT = "local"
 """Owner of what is made without API keys: the command line, and a server that asks for none."""
@@ -75,6 +75,7 @@ class Pipeline:
         placed = self.place(options, request.messages, caller, "chatcmpl")
         tools = template_tools(request.tool_use)
         prompt = self.engine.chat_tokens([template_message(message) for message in placed.messages], tools=tools)
+        names = frozenset(tool.name for tool in request.tool_use.tools)
         stop = options.stop
         if tools and not request.tool_use.parallel:
             stop = (*stop, "</tool_call>")
@@ -84,7 +85,7 @@ class Pipeline:
             stream,
             placed.headers,
             n=options.n,
-            tool_names=frozenset(tool.name for tool in request.tool_use.tools) if tools else frozenset(),
+            new_reader=(lambda: ToolCallReader(names, request.tool_use.parallel)) if tools else None,
             logprobs=options.logprobs is not None,
         )
 

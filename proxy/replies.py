@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,15 +84,15 @@ class ChatReply:
         headers: Mapping[str, str],
         *,
         n: int,
-        tool_names: frozenset[str] = frozenset(),
+        new_reader: Callable[[], ToolCallReader] | None = None,
         logprobs: bool = False,
     ) -> None:
-        """tool_names: the functions whose calls are to be found in the answers; empty = answers are text."""
+        """new_reader: makes what finds tool calls in one answer; None = the answers are text."""
         self.head = head
         self.streams = (stream,)
         self.headers = headers
         self.with_logprobs = logprobs
-        self.choices = [ChatChoice(ToolCallReader(tool_names) if tool_names else None) for _ in range(n)]
+        self.choices = [ChatChoice(new_reader() if new_reader else None) for _ in range(n)]
 
     def opening(self) -> list[Event]:
         return [self.event(i, {"role": "assistant", "content": ""}) for i in range(len(self.choices))]

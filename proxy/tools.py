@@ -114,8 +114,10 @@ class ToolCallReader:
     JSON, a function nobody offered) is handed out as the text it is.
     """
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[str], parallel: bool = True) -> None:
+        """names: the functions offered. parallel: whether one answer may make several calls."""
         self.names = names
+        self.parallel = parallel
         self.held = ""
         self.state: Literal["start", "text", "call"] = "start"
         self.calls = 0
@@ -189,6 +191,7 @@ class ToolCallReader:
                 rest = rest[end:].strip().removeprefix(",").strip()
         except ValueError:
             calls = []
+        calls = calls if self.parallel else calls[:1]
         self.calls = len(calls)
         return calls or ([whole] if whole else [])
 
