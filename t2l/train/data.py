@@ -13,10 +13,12 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from t2l.enhancer import apply_rules
 from t2l.evaluate.data import EvalData, Item
+from t2l.skills import load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 
 MAX_PROMPT_CHARS = 700
@@ -65,7 +67,7 @@ class RealTask:
         return item.bare_prompt.removeprefix(self.prefix)
 
     def example(self, rng: random.Random) -> Example:
-        """A random item; the instruction in the description only (70 %), in the prompt too (20 %) or the system text."""
+        """A random item; instruction in the description only (70 %), in the prompt too (20 %) or in the system text."""
         item = rng.choice(self.items)
         description = rng.choice(self.descriptions)
         where = rng.random()
@@ -130,9 +132,14 @@ def _siblings(by_kind: dict[str, list[Task]], rng: random.Random, siblings: int)
 
 
 class Mixture:
-    """An endless, seeded stream of training examples."""
+    """An endless, seeded stream of training examples.
+
+    A third of the descriptions stand as the pipeline words them, so that the network knows those forms: after the
+    enhancer's rules, or in a skill's template.
+    """
 
     def __init__(self, folder: Path, seed: int, procedural_share: float) -> None:
+        self._skills = load_skills(None)
         self._rng = random.Random(seed)
         self._share = procedural_share
         self._real = real_tasks(folder, "train", held_out=False)
@@ -149,7 +156,15 @@ class Mixture:
                 drawn += _siblings(self._by_kind, self._rng, 4)
             else:
                 drawn.append(self._rng.choice(self._real).example(self._rng))
-        return drawn[:count]
+        return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
+
+    def _worded(self, description: str) -> str:
+        way = self._rng.random()
+        if way < 1 / 6:
+            return apply_rules(description, self._skills)
+        if way < 1 / 3:
+            return self._rng.choice(self._skills.skills).candidate(description)
+        return description
 
     def state(self) -> object:
         return self._rng.getstate()
