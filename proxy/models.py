@@ -68,9 +68,9 @@ class ModelNames:
 
     def choose(self, name: str, tenant: str) -> BaseChoice | AutoChoice | PinnedChoice:
         """What `name` means. Raises ModelNotFound."""
-        base, _, suffix = name.partition("@")
+        base, at, suffix = name.partition("@")
         if base in (self.base, *self.aliases):
-            if suffix in ("", "auto"):
+            if suffix == "auto" or not at:
                 return AutoChoice()
             if suffix == "off":
                 return BaseChoice()

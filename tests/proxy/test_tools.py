@@ -139,11 +139,11 @@ def test_the_grammars_are_ones_that_llama_cpp_takes(default_model_path):
     city = Tool("weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}}, True)
     engine = Engine(default_model_path, EngineConfig(context_tokens=1024, max_sequences=1))
     try:
-        for use in (ToolUse((city,), "required"), ToolUse((city,), "weather", named=True), ToolUse((city,))):
+        for use in (ToolUse((city,), "required", parallel=False), ToolUse((city,), parallel=False)):
             grammar = call_grammar(use, engine.json_grammar)
             prompt = engine.chat_tokens([{"role": "user", "content": "Weather in Paris?"}], tools=template_tools(use))
             sampling = Sampling(temperature=0, grammar=grammar)
-            text = "".join(chunk.text for chunk in engine.submit(Generation(prompt, max_tokens=60, sampling=sampling)))
+            text = "".join(chunk.text for chunk in engine.submit(Generation(prompt, max_tokens=30, sampling=sampling)))
             calls = read(text, 1000, names=("weather",))
             assert [json.loads(call.arguments) for call in calls if isinstance(call, Called)], text
     finally:

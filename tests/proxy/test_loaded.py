@@ -1,0 +1,104 @@
+import os
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from adapters.errors import AdapterNotFound
+from adapters.gguf_file import BaseModel
+from adapters.lora import LoraAdapter, LoraDelta
+from adapters.peft_file import write_peft
+from proxy.app import create_app
+from proxy.config import LoraConfig
+from proxy.errors import BadRequest, LoadRefused
+from proxy.loaded import LoadedAdapters
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A GGUF file with one linear layer of a qwen2."""
+    path = tmp_path / "base.gguf"
+    writer = gguf.GGUFWriter(str(path), "qwen2")
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_tensor("blk.0.attn_q.weight", np.zeros((8, 8), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return BaseModel.read(path)
+
+
+@pytest.fixture
+def root(tmp_path, base):
+    """A folder with an adapter in it, one beside it, and links."""
+    adapter = LoraAdapter(
+        base.digest, {"model.layers.0.self_attn.q_proj": LoraDelta(torch.randn(2, 8), torch.randn(8, 2), 1.0)}
+    )
+    for folder in ("allowed/mine", "outside"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_peft(adapter, tmp_path / folder, "base")
+    (tmp_path / "allowed/link").symlink_to(tmp_path / "outside")
+    (tmp_path / "allowed/linked-files").mkdir()
+    for file in (tmp_path / "outside").iterdir():
+        (tmp_path / "allowed/linked-files" / file.name).symlink_to(file)
+    (tmp_path / "allowed-too").mkdir()
+    return tmp_path / "allowed"
+
+
+@pytest.fixture
+def loaded(root, base):
+    loaded = LoadedAdapters(LoraConfig(root), {"et2l"}.__contains__, base, "base")
+    yield loaded
+    loaded.close()
+
+
+def test_a_peft_folder_is_loaded_by_name_and_unloaded(loaded, root):
+    loaded.load("mine", str(root / "mine"), "me")
+    (one,) = loaded.list("me")
+    assert (one.name, one.root, one.stored.card.source) == ("mine", root / "mine", "loaded")
+    assert one.stored.gguf_path.is_file() and loaded.get(one.stored.digest, "me") == one.stored
+    assert loaded.list("you") == [] and loaded.get(one.stored.digest, "you") is None
+    loaded.load("relative", "mine", "me")
+    loaded.unload("mine", "me")
+    with pytest.raises(AdapterNotFound):
+        loaded.unload("mine", "me")
+
+
+def test_a_name_in_use_is_refused(loaded):
+    loaded.load("mine", "mine", "me")
+    for name in ("mine", "et2l"):
+        with pytest.raises(BadRequest, match="already been loaded"):
+            loaded.load(name, "mine", "me")
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside", "mine/../../outside", "link", "linked-files", "/etc", "nothing", "../allowed-too", "mine/card"]
+)
+def test_nothing_outside_the_allowed_root_is_read(loaded, root, path):
+    with pytest.raises(LoadRefused, match="no folder under"):
+        loaded.load("x", path, "me")
+    with pytest.raises(LoadRefused):
+        loaded.load("x", os.fspath(root.parent / "outside"), "me")
+
+
+def test_loading_is_off_without_an_allowed_root(base):
+    with pytest.raises(LoadRefused, match="set lora.allowed_root"):
+        LoadedAdapters(LoraConfig(), {"et2l"}.__contains__, base, "base").load("x", "mine", "me")
+
+
+def test_the_routes_keep_vllms_contract(build, base, root):
+    services = build(lora=LoraConfig(root))
+    services.loaded.base = base
+    with TestClient(create_app(services.config.server, lambda: services)) as client:
+        body = {"lora_name": "mine", "lora_path": str(root / "mine")}
+        reply = client.post("/v1/load_lora_adapter", json=body)
+        assert (reply.status_code, reply.text) == (200, "Success: LoRA adapter 'mine' added successfully.")
+        assert client.post("/v1/load_lora_adapter", json=body).status_code == 400
+        escape = client.post("/v1/load_lora_adapter", json={"lora_name": "x", "lora_path": "../outside"})
+        assert (escape.status_code, escape.json()["error"]["code"]) == (403, "path_not_allowed")
+        unloaded = client.post("/v1/unload_lora_adapter", json={"lora_name": "mine"})
+        assert (unloaded.status_code, unloaded.text) == (200, "Success: LoRA adapter 'mine' removed successfully.")
+        assert client.post("/v1/unload_lora_adapter", json={"lora_name": "mine"}).status_code == 404
