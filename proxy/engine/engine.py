@@ -48,7 +48,9 @@ from proxy.engine.llama import (
     Model,
     NoRoom,
     json_schema_to_gbnf,
+    new_mixer,
 )
+from proxy.engine.mixer import Mixer, MixerUnavailable
 from proxy.engine.prefix import SequencePool
 from proxy.engine.sampling import Chooser
 from proxy.engine.scheduler import Group, Job, Plan, Scheduler
@@ -95,6 +97,7 @@ class Runtime:
             max_sequences=sequences,
             max_outputs=max_outputs(config),
             threads=config.threads or default_threads(),
+            mixer=_mixer(config),
         )
         self.limit = limit or min(self.context.context_tokens, self.model.train_context)
         self.pool = SequencePool(
@@ -109,6 +112,17 @@ class Runtime:
     def close(self) -> None:
         self.adapters.close()
         self.context.close()
+
+
+def _mixer(config: EngineConfig) -> Mixer | None:
+    """Mixing adapters needs their values in the CPU's memory, and C code that could be compiled."""
+    if config.gpu_layers:
+        return None
+    try:
+        return new_mixer()
+    except MixerUnavailable as exc:
+        log.warning("serving one adapter per step: %s", exc)
+        return None
 
 
 def max_outputs(config: EngineConfig) -> int:
@@ -160,6 +174,7 @@ class Engine:
             batch_tokens=max(config.batch_tokens, config.max_sequences),
             max_outputs=max_outputs(config),
             max_wait_steps=config.max_wait_steps,
+            mixable=self._mixable,
             pools={base.id: base.pool},
         )
         self._jobs: dict[Request, list[Job]] = {}
@@ -391,7 +406,7 @@ class Engine:
         plan = self._scheduler.plan(self._prefill_tokens())
         if plan is None:
             return
-        runtime = self._runtimes[plan.group.model]
+        runtime = self._runtimes[plan.model]
         try:
             self._compute(runtime, plan)
         except NoRoom:
@@ -434,8 +449,6 @@ class Engine:
 
     def _compute(self, runtime: Runtime, plan: Plan) -> None:
         context = runtime.context
-        digest = plan.group.adapter
-        context.attach((runtime.adapters.get(digest),) if digest else ())
         filled = 0
         for job, tokens in plan.parts:
             start, end = len(job.sequence.tokens), filled + tokens
@@ -446,7 +459,9 @@ class Engine:
             context.wanted[end - 1] = job.all_logits or tokens == job.pending
             filled = end
         started = time.perf_counter()
+        self._attach(runtime, plan, filled)
         context.decode(filled)
+        self._check_adapters(runtime, plan)
         seconds = time.perf_counter() - started
         self.counters.decode_steps += 1
         self.counters.decode_seconds += seconds
@@ -454,6 +469,49 @@ class Engine:
             self.counters.prefill_tokens += plan.prefill
             if plan.prefill >= filled // 2:
                 self._prefill_rate += 0.3 * (filled / seconds - self._prefill_rate)
+
+    def _attach(self, runtime: Runtime, plan: Plan, filled: int) -> None:
+        """Attaches the step's adapters, and tells the mixer which tokens use which."""
+        context, digests = runtime.context, plan.adapters
+        adapters = [runtime.adapters.get(digest) for digest in digests]
+        context.attach(tuple(adapters))
+        mixer = context.mixer
+        if mixer is None:
+            return
+        wanted = context.wanted[:filled]
+        if len(adapters) == 1 and adapters[0].tensors is None:
+            mixer.learn(wanted)
+        elif len({job.group for job, _ in plan.parts}) > 1:
+            number = {digest: index for index, digest in enumerate(digests)}
+            users = np.repeat(
+                [number.get(job.group.adapter, -1) for job, _ in plan.parts],
+                [tokens for _, tokens in plan.parts],
+            )
+            mixer.mix([adapter.tensors for adapter in adapters], users, wanted)
+        else:
+            mixer.off()
+
+    def _check_adapters(self, runtime: Runtime, plan: Plan) -> None:
+        """After a step: keeps what the mixer learned, or finds that it failed to keep adapters apart."""
+        mixer = runtime.context.mixer
+        if mixer is None:
+            return
+        adapters = [runtime.adapters.get(digest) for digest in plan.adapters]
+        if len(adapters) == 1 and adapters[0].tensors is None:
+            adapters[0].tensors = mixer.learned()
+        elif len({job.group for job, _ in plan.parts}) > 1 and not mixer.kept_apart:
+            for adapter in adapters:
+                adapter.tensors = np.zeros(0, np.uint64)  # never to be mixed again
+            raise LlamaError("adapters could not be kept apart in one step")
+
+    def _mixable(self, group: Group) -> bool:
+        runtime = self._runtimes[group.model]
+        if runtime.context.mixer is None or group.adapter is None:
+            return runtime.context.mixer is not None
+        if group.adapter not in runtime.adapters:
+            return False
+        tensors = runtime.adapters.get(group.adapter).tensors
+        return tensors is not None and len(tensors) > 0
 
     def _deliver(self, runtime: Runtime, plan: Plan) -> None:
         """Chooses a token for every answer whose tokens are all computed."""

@@ -18,6 +18,9 @@ from typing import Any
 
 import llama_cpp as lib
 import numpy as np
+from llama_cpp._ggml import libggml
+
+from proxy.engine.mixer import Mixer
 
 log = logging.getLogger("llama.cpp")
 
@@ -95,6 +98,8 @@ class Adapter:
             raise LlamaError(str(faults))
         self.handle = handle
         self.size_bytes = path.stat().st_size
+        self.tensors: np.ndarray | None = None
+        """Where its tensors lie in memory (see mixer.py); None until it has been computed with once."""
 
     def free(self) -> None:
         if self.handle:
@@ -192,6 +197,7 @@ class Context:
         max_sequences: int,
         max_outputs: int,
         threads: int,
+        mixer: Mixer | None = None,
     ) -> None:
         """max_outputs: most tokens of one batch whose logits are wanted. Raises LlamaError."""
         params = lib.llama_context_default_params()
@@ -205,6 +211,10 @@ class Context:
         params.kv_unified = True  # one pool of cells: sequences of any length, prefixes shared without a copy
         params.swa_full = True  # keep the cells outside a sliding window, or no prefix could be reused
         params.no_perf = True
+        if mixer is not None:
+            params.cb_eval = ctypes.cast(mixer.callback, lib.ggml_backend_sched_eval_callback)
+            params.cb_eval_user_data = mixer.user_data
+        self.mixer = mixer
         with _Faults() as faults:
             self.handle = lib.llama_init_from_model(model.handle, params)
         if not self.handle:
@@ -367,6 +377,11 @@ class Sampler:
         if self.handle:
             lib.llama_sampler_free(self.handle)
             self.handle = None
+
+
+def new_mixer() -> Mixer:
+    """Raises MixerUnavailable."""
+    return Mixer(libggml)
 
 
 def json_schema_to_gbnf(schema: Any) -> str:

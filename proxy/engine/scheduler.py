@@ -1,18 +1,17 @@
-"""What is computed next: admission by KV room, one group per step, prompts in chunks beside running answers.
+"""What is computed next: admission by KV room, groups in turn, prompts in chunks beside running answers.
 
 Pure logic over `SequencePool`s; the engine carries plans out. Policy:
 
-- A job waits in the queue until a sequence, KV room and a place among the groups are there. The queue is
-ordered
-  by arrival plus the steps its own prompt costs, so a short prompt overtakes a long one that came just
-  before, and nobody is overtaken for ever.
-- A step serves one group (model and adapter): the one that has waited longest. At most `max_wait_steps + 1`
-  groups are admitted at a time, so a group with work is served after at most `max_wait_steps` steps of
-  others.
-- A step computes one token of every running answer of the group and, in what the caller allows, chunks of
-  prompts. A job whose prompt another job is just computing waits for it and shares the cells.
-- Where cells run out in the middle, idle prefixes go first; then the job admitted last gives its cells back,
-  returns to the queue and computes them again later.
+- A job waits in the queue until a sequence, KV room and a place among the groups are there. The queue is ordered by
+  arrival plus the steps its own prompt costs: a short prompt overtakes a long one that came just before, and nobody
+  is overtaken for ever.
+- Groups (model and adapter) that the caller can mix in one step are served together; any other group has steps of
+  its own. The one that has waited longest is next. At most `max_wait_steps + 1` take turns at a time, so a group with
+  work is served after at most `max_wait_steps` steps of others.
+- A step computes one token of every running answer in it and, in what the caller allows, chunks of prompts. A job
+  whose prompt another job is just computing waits for it and shares the cells.
+- Where cells run out in the middle, idle prefixes go first; then the job admitted last gives its cells back, returns
+  to the queue and computes them again later.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ WORTH_WAITING_TOKENS = 32
 
 
 class Group(NamedTuple):
-    """Jobs of one group may be computed in one step. `model` is unique, also after a reload."""
+    """Jobs of one group share their weights. `model` is unique, also after a reload."""
 
     model: int
     adapter: str | None
@@ -66,9 +65,14 @@ class Job:
 class Plan:
     """One step: for each job the number of its pending tokens to compute. `prefill`: those of prompts."""
 
-    group: Group
+    model: int
     parts: list[tuple[Job, int]]
     prefill: int
+
+    @property
+    def adapters(self) -> list[str]:
+        """Digests of the adapters in use, in a fixed order."""
+        return sorted({job.group.adapter for job, _ in self.parts if job.group.adapter is not None})
 
 
 @dataclass(slots=True)
@@ -79,6 +83,8 @@ class Scheduler:
     batch_tokens: int
     max_outputs: int
     max_wait_steps: int
+    mixable: Callable[[Group], bool] = lambda group: False
+    """Whether a group can share a step with the other mixable groups of its model."""
     pools: dict[int, SequencePool] = field(default_factory=dict)
     queue: list[Job] = field(default_factory=list)
     running: list[Job] = field(default_factory=list)
@@ -102,7 +108,7 @@ class Scheduler:
         for job in sorted(self.queue, key=lambda job: job.rank):
             if len(self.running) >= self.max_sequences:
                 break
-            if job.group not in groups and len(groups) > self.max_wait_steps:
+            if job.group not in groups and self._turns(groups | {job.group}) > self.max_wait_steps + 1:
                 continue
             pool = self.pools[job.group.model]
             cached = pool.cached(job.group, job.tokens) if job.reuse else 0
@@ -129,11 +135,14 @@ class Scheduler:
             for job in self.running:
                 waiting.setdefault(job.group, []).append(job)
             group = min(waiting, key=lambda group: self._served[group])
-            plan = self._compose(group, waiting[group], prefill_tokens)
-            pool = self.pools[group.model]
-            if pool.make_room(sum(count for _, count in plan.parts)):
+            together = [group]
+            if self.mixable(group):
+                together = [other for other in waiting if other.model == group.model and self.mixable(other)]
+            jobs = [job for member in together for job in waiting[member]]
+            plan = self._compose(group.model, jobs, prefill_tokens)
+            if self.pools[group.model].make_room(sum(count for _, count in plan.parts)):
                 self.step += 1
-                self._served[group] = self.step
+                self._served.update(dict.fromkeys(together, self.step))
                 return plan
             self._preempt(group.model)
         return None
@@ -159,20 +168,25 @@ class Scheduler:
         """Steps since each running group was served."""
         return {group: self.step - served for group, served in self._served.items()}
 
-    def _compose(self, group: Group, jobs: list[Job], prefill_tokens: int) -> Plan:
+    def _compose(self, model: int, jobs: list[Job], prefill_tokens: int) -> Plan:
         parts = [(job, 1) for job in jobs if job.pending == 1]
         room = min(prefill_tokens, self.batch_tokens - len(parts))
         outputs = self.max_outputs - len(parts)
         prefill = 0
         for job in sorted((job for job in jobs if job.pending > 1), key=lambda job: job.rank):
             count = min(job.pending, room, outputs if job.all_logits else room)
-            if count <= 0:
+            if count <= 0 or outputs <= 0:  # a prompt that ends in this step takes an output too
                 break
             parts.append((job, count))
             room -= count
             outputs -= count if job.all_logits else 1
             prefill += count
-        return Plan(group, parts, prefill)
+        return Plan(model, parts, prefill)
+
+    def _turns(self, groups: set[Group]) -> int:
+        """How many steps it takes to serve all of these once."""
+        mixed = {group.model for group in groups if self.mixable(group)}
+        return len(mixed) + sum(not self.mixable(group) for group in groups)
 
     def _is_being_computed(self, job: Job, cached: int) -> bool:
         """Whether a running job of the group is just computing a prompt that would save this job much of its

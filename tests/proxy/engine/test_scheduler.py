@@ -73,7 +73,9 @@ class Bench:
         self.log.append(plan.parts)
         jobs = [job for job, _ in plan.parts]
         assert len(jobs) == len(set(jobs)) > 0
-        assert {job.group for job in jobs} == {plan.group}
+        groups = {job.group for job in jobs}
+        assert {group.model for group in groups} == {plan.model}
+        assert len(groups) == 1 or all(map(scheduler.mixable, groups))
         assert sum(count for _, count in plan.parts) <= scheduler.batch_tokens
         assert all(wait <= scheduler.max_wait_steps for wait in scheduler.waits().values())
         for job, count in plan.parts:
