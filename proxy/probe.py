@@ -61,8 +61,6 @@ def probe(base: Path, adapter: Path, merged: Path, threads: int | None = None) -
         for context in contexts:
             context.close()
         attached.free()
-        for model in models:
-            model.close()
 
 
 def verify(base: Path, adapter: Path, merged: Path, threads: int | None = None) -> Probe:

@@ -12,7 +12,8 @@ from adapters import ggml
 from adapters.base_files import BaseFiles
 from adapters.lora import LoraAdapter, LoraDelta
 
-HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, VOCAB, LAYERS = 256, 512, 4, 2, 96, 2
+HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, LAYERS = 256, 512, 4, 2, 2
+VOCAB = 256 + 2  # every byte, one merge and an end token
 HEAD_DIM = HIDDEN // HEADS
 LINEAR = {
     "attn_q": (HIDDEN, HIDDEN),
@@ -75,7 +76,7 @@ def write_tiny(path: Path, family: str = "llama", kind: str = "f32", seed: int =
 def _describe(writer: gguf.GGUFWriter) -> None:
     writer.add_name("tiny")
     writer.add_block_count(LAYERS)
-    writer.add_context_length(128)
+    writer.add_context_length(2048)
     writer.add_embedding_length(HIDDEN)
     writer.add_feed_forward_length(FEED_FORWARD)
     writer.add_head_count(HEADS)
@@ -85,8 +86,17 @@ def _describe(writer: gguf.GGUFWriter) -> None:
     writer.add_rope_dimension_count(HEAD_DIM)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_sliding_window(64)  # of the gemma families
-    writer.add_tokenizer_model("none")
-    writer.add_vocab_size(VOCAB)
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))  # GPT-2's spelling of the bytes that do not print
+    tokens = [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list([*tokens, "he", "<|end|>"])
+    writer.add_token_types([gguf.TokenType.NORMAL] * 257 + [gguf.TokenType.CONTROL])
+    writer.add_token_merges(["h e"])
+    writer.add_eos_token_id(VOCAB - 1)
+    writer.add_bos_token_id(VOCAB - 1)
+    writer.add_add_bos_token(False)
 
 
 def random_adapter(base: BaseFiles, ratio: float, rank: int = 4, seed: int = 1) -> LoraAdapter:
