@@ -1,4 +1,5 @@
-"""What each arm gives the model: by the seed, the same for all items, and never the items under test as examples."""
+"""What each arm gives the model: by the seed, the same for all items, and never the items under test as
+examples."""
 
 import json
 import random
@@ -15,7 +16,9 @@ from t2l.evaluate.prompts import messages
 def adapter(text: str) -> LoraAdapter:
     """An adapter that differs by text."""
     generator = torch.Generator().manual_seed(sum(text.encode()))
-    return LoraAdapter("base", {"m": LoraDelta(torch.randn(1, 2, generator=generator), torch.ones(2, 1), 1.0)})
+    return LoraAdapter(
+        "base", {"m": LoraDelta(torch.randn(1, 2, generator=generator), torch.ones(2, 1), 1.0)}
+    )
 
 
 SOURCES = Sources(adapter, lambda: adapter("all"), lambda task: adapter(f"oracle {task}"), lambda text: None)
@@ -29,7 +32,8 @@ def data(tmp_path):
         for task, family in zip(TASKS, "xxyy", strict=True)
     ]
     rows = [
-        {"task": task, "split": split, "prompt": f"Do. {split} {n}", "answer": str(n), "meta": {"id": f"{split}{n}", "input_start": 4}}
+        {"task": task, "split": split, "prompt": f"Do. {split} {n}", "answer": str(n)}
+        | {"meta": {"id": f"{split}{n}", "input_start": 4}}
         for task in TASKS for split in ("train", "dev", "test") for n in range(8) if (task, split) != ("b", "train")
     ]  # fmt: skip
     (tmp_path / "task_descriptions.jsonl").write_text("\n".join(map(json.dumps, infos)))
@@ -44,7 +48,13 @@ def make(data, seed=0, sources=SOURCES, tasks=TASKS) -> Arms:
 def test_every_arm_makes_a_condition_and_only_adapter_arms_have_adapters(data):
     arms, items = make(data), data.items("a", "test")
     found = {arm: arms.condition(arm, "a", items) for arm in ARMS}
-    assert {arm for arm, one in found.items() if one.adapter} == {"mt-lora", "t2l", "t2l-other", "t2l-gibberish", "oracle"}
+    assert {arm for arm, one in found.items() if one.adapter} == {
+        "mt-lora",
+        "t2l",
+        "t2l-other",
+        "t2l-gibberish",
+        "oracle",
+    }
     assert found["base-desc"].system == found["t2l"].description in data.descriptions("a")
     assert found["t2l"].system == found["base"].system == ""
     assert found["oracle"].adapter.digest == adapter("oracle a").digest
@@ -59,7 +69,9 @@ def test_conditions_are_the_same_for_a_seed_and_differ_between_seeds(data):
 def test_every_task_gets_another_tasks_description_and_each_is_used_once(data):
     for seed in range(20):
         others = other_tasks(data, TASKS, seed)
-        assert sorted(others.values()) == sorted(TASKS) and all(task != other for task, other in others.items())
+        assert sorted(others.values()) == sorted(TASKS) and all(
+            task != other for task, other in others.items()
+        )
     condition = make(data).condition("t2l-other", "a", [])
     assert condition.description not in data.descriptions("a")
 
@@ -71,7 +83,15 @@ def test_a_task_alone_gets_the_description_of_one_of_another_family(data):
 def test_gibberish_has_the_shape_of_the_text_and_none_of_its_words():
     text = "Answer the question, in 3 words!"
     noise = gibberish(text, random.Random(0))
-    assert len(noise) == len(text) and [i for i, c in enumerate(noise) if not c.isalnum()] == [6, 10, 19, 20, 23, 25, 31]
+    assert len(noise) == len(text) and [i for i, c in enumerate(noise) if not c.isalnum()] == [
+        6,
+        10,
+        19,
+        20,
+        23,
+        25,
+        31,
+    ]
     assert not set(noise.split()) & set(text.split())
 
 
@@ -103,7 +123,13 @@ def test_hint_only_drops_the_instruction_from_question_and_examples(data):
 
 @pytest.mark.parametrize(
     ("arm", "message"),
-    [("oracle", "--oracle DIR"), ("t2l", "--checkpoint"), ("mt-lora", "--checkpoint"), ("et2l", "--checkpoint"), ("best", "no arm 'best'")],
+    [
+        ("oracle", "--oracle DIR"),
+        ("t2l", "--checkpoint"),
+        ("mt-lora", "--checkpoint"),
+        ("et2l", "--checkpoint"),
+        ("best", "no arm 'best'"),
+    ],
 )
 def test_an_arm_without_its_source_is_refused_before_anything_runs(data, arm, message):
     with pytest.raises(ArmUnavailable, match=message):

@@ -14,7 +14,13 @@ def write(path, rows):
 
 
 def row(task="sums", number=0, split="test", **more):
-    return {"task": task, "split": split, "prompt": f"Add. {number}", "answer": str(number), "meta": {"id": f"{task}/{split}/{number}"}} | more
+    return {
+        "task": task,
+        "split": split,
+        "prompt": f"Add. {number}",
+        "answer": str(number),
+        "meta": {"id": f"{task}/{split}/{number}"},
+    } | more
 
 
 @pytest.fixture
@@ -22,12 +28,29 @@ def folder(tmp_path):
     write(
         tmp_path / "task_descriptions.jsonl.gz",
         [
-            {"task": "sums", "file": "a.jsonl.gz", "metric": "numeric", "descriptions": ["Add numbers.", "Sum up."], "family": "maths"},
-            {"task": "words", "file": "b.jsonl.gz", "metric": "exact_match", "descriptions": ["Reverse words."], "family": "text"},
+            {
+                "task": "sums",
+                "file": "a.jsonl.gz",
+                "metric": "numeric",
+                "descriptions": ["Add numbers.", "Sum up."],
+                "family": "maths",
+            },
+            {
+                "task": "words",
+                "file": "b.jsonl.gz",
+                "metric": "exact_match",
+                "descriptions": ["Reverse words."],
+                "family": "text",
+            },
         ],
     )
-    write(tmp_path / "a.jsonl.gz", [row(number=n, split=s) for s in ("train", "dev", "test") for n in range(9)])
-    write(tmp_path / "b.jsonl.gz", [row("words", 1, meta={"id": "w", "input_start": 5, "answers": ["1", "one"]})])
+    write(
+        tmp_path / "a.jsonl.gz", [row(number=n, split=s) for s in ("train", "dev", "test") for n in range(9)]
+    )
+    write(
+        tmp_path / "b.jsonl.gz",
+        [row("words", 1, meta={"id": "w", "input_start": 5, "answers": ["1", "one"]})],
+    )
     return tmp_path
 
 
@@ -51,7 +74,13 @@ def test_only_the_files_of_the_asked_tasks_are_read(folder):
 
 
 def test_a_strangers_folder_needs_task_prompt_and_answer_only(tmp_path):
-    write(tmp_path / "mine.jsonl", [{"task": "new", "prompt": "p", "answer": 3}, {"task": "pick", "prompt": "p", "answer": "x", "choices": ["x", "y"]}])
+    write(
+        tmp_path / "mine.jsonl",
+        [
+            {"task": "new", "prompt": "p", "answer": 3},
+            {"task": "pick", "prompt": "p", "answer": "x", "choices": ["x", "y"]},
+        ],
+    )
     data = EvalData(tmp_path)
     assert data.tasks([], "test") == ["new", "pick"]
     assert [one.answer for one in data.items("new", "test")] == ["3"]
@@ -61,7 +90,10 @@ def test_a_strangers_folder_needs_task_prompt_and_answer_only(tmp_path):
 
 
 def test_a_single_description_or_a_definition_will_do(tmp_path):
-    write(tmp_path / "task_descriptions.jsonl", [{"task": "a", "description": "Do a."}, {"task": "b", "definition": "Do b."}])
+    write(
+        tmp_path / "task_descriptions.jsonl",
+        [{"task": "a", "description": "Do a."}, {"task": "b", "definition": "Do b."}],
+    )
     write(tmp_path / "items.jsonl", [{"task": "a", "prompt": "p", "answer": "x"}])
     data = EvalData(tmp_path)
     assert data.descriptions("a") == ("Do a.",) and data.descriptions("b") == ("Do b.",)

@@ -1,4 +1,5 @@
-"""A whole evaluation over a fake model: what is written, resumed, reported, and what happens when items fail."""
+"""A whole evaluation over a fake model: what is written, resumed, reported, and what happens when items
+fail."""
 
 import json
 import threading
@@ -57,9 +58,14 @@ def data(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     rows = [{"task": "copy", "prompt": f"Say {n}", "answer": str(n), "meta": {"id": n}} for n in range(1, 9)]
-    rows += [{"task": "pick", "prompt": "Pick A", "answer": a, "choices": ["x", "y"], "meta": {"id": i}} for i, a in enumerate("AABA")]
+    rows += [
+        {"task": "pick", "prompt": "Pick A", "answer": a, "choices": ["x", "y"], "meta": {"id": i}}
+        for i, a in enumerate("AABA")
+    ]
     (folder / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "task_descriptions.jsonl").write_text('{"task": "copy", "description": "Copy."}\n{"task": "pick", "description": "Pick."}')
+    (folder / "task_descriptions.jsonl").write_text(
+        '{"task": "copy", "description": "Copy."}\n{"task": "pick", "description": "Pick."}'
+    )
     return EvalData(folder)
 
 
@@ -68,7 +74,9 @@ SETTINGS = Settings(("base", "base-desc"), ("copy", "pick"))
 
 def run(data, folder, backend=None, settings=SETTINGS, progress=None):
     backend = backend or FakeBackend()
-    found = evaluate(data, backend, Arms(data, settings.tasks, Sources(), settings.seed), settings, folder, progress)
+    found = evaluate(
+        data, backend, Arms(data, settings.tasks, Sources(), settings.seed), settings, folder, progress
+    )
     assert backend.attached == []
     return found, backend
 
@@ -83,7 +91,11 @@ def test_scores_losses_and_counts_come_out_per_arm_and_task_and_as_macro_means(d
     assert summary["macro"]["base-desc"] == {"score": 0.875, "loss": 0.5}
     assert summary["macro"]["base"] == {"score": 0.0, "loss": 2.0}
     gain = summary["intervals"]["base-desc"]["minus base"]
-    assert gain["score"]["value"] == 0.875 and gain["score"]["low"] > 0.5 and gain["loss"]["high"] == pytest.approx(-1.5)
+    assert (
+        gain["score"]["value"] == 0.875
+        and gain["score"]["low"] > 0.5
+        and gain["loss"]["high"] == pytest.approx(-1.5)
+    )
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["macro"] == summary["macro"]
     assert "| base-desc | 87.5" in (tmp_path / "out" / "summary.md").read_text()
     assert (tmp_path / "out" / "summary.png").read_bytes().startswith(b"\x89PNG")
@@ -114,7 +126,11 @@ def test_more_items_arms_or_another_seed_use_what_is_there_and_never_mix(data, t
 
 
 def test_an_item_that_cannot_be_asked_scores_nothing_and_is_counted(data, tmp_path):
-    (data.folder / "more.jsonl").write_text(json.dumps({"task": "long", "prompt": "too long", "answer": "1"}) + "\n" + json.dumps({"task": "long", "prompt": "Say 1", "answer": "1"}))
+    (data.folder / "more.jsonl").write_text(
+        json.dumps({"task": "long", "prompt": "too long", "answer": "1"})
+        + "\n"
+        + json.dumps({"task": "long", "prompt": "Say 1", "answer": "1"})
+    )
     data = EvalData(data.folder)
     found, _ = run(data, tmp_path, settings=Settings(("base",), ("long",)))
     row = report.summary(found)["arms"]["base"]["long"]

@@ -1,4 +1,5 @@
-"""Untrusted programs: what they may do works, what they may not is contained, and no lie counts as success."""
+"""Untrusted programs: what they may do works, what they may not is contained, and no lie counts as
+success."""
 
 import os
 import sys
@@ -14,7 +15,9 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="these locks are Linu
 
 
 def test_a_program_that_ends_is_ok_and_its_functions_value_comes_back():
-    assert run_program("import math, re, collections, itertools, heapq, datetime, random, statistics\nx = 1").ok
+    assert run_program(
+        "import math, re, collections, itertools, heapq, datetime, random, statistics\nx = 1"
+    ).ok
     run = run_program("def solution():\n    return 6 * 7", call="solution")
     assert run.ok and run.value == 42.0
 
@@ -43,7 +46,8 @@ def test_a_function_that_returns_no_number_has_no_value(value):
     "program",
     [
         "import os\nos._exit(0)",
-        "import os\nfor fd in range(3, 20):\n    try: os.write(fd, b'{\"ok\": true}')\n    except OSError: pass\nos._exit(0)",
+        "import os\nfor fd in range(3, 20):\n    try: os.write(fd, b'{\"ok\": true}')\n"
+        "    except OSError: pass\nos._exit(0)",
         "print('passed')\nraise SystemExit",
     ],
 )
@@ -62,7 +66,9 @@ def test_sleeping_ends_by_the_wall_limit():
     assert run_program("import time\ntime.sleep(60)", limits=Limits(wall_s=1.0)).error == "timeout"
 
 
-@pytest.mark.parametrize("program", ["x = bytearray(4 << 30)", "x = []\nwhile True: x.append(' ' * (1 << 24))"])
+@pytest.mark.parametrize(
+    "program", ["x = bytearray(4 << 30)", "x = []\nwhile True: x.append(' ' * (1 << 24))"]
+)
 def test_memory_is_bounded(program):
     assert "MemoryError" in run_program(program, limits=QUICK).error
 
@@ -102,7 +108,8 @@ def test_the_parent_cannot_be_killed():
     ],
 )
 def test_no_processes_threads_programs_or_sockets(program):
-    """Refused by the kernel at once, not merely slow: the seccomp filter, or where there is none the process limit."""
+    """Refused by the kernel at once, not merely slow: the seccomp filter, or where there is none the process
+    limit."""
     run = run_program(program, limits=QUICK)
     assert not run.ok and run.error not in ("timeout",)
 
@@ -124,7 +131,10 @@ def test_every_lock_this_kernel_has_is_on():
     locks = run_program("").locks
     assert {"rlimit_cpu", "rlimit_as", "rlimit_fsize", "rlimit_nproc", "no_new_privs"} <= set(locks)
     with open("/proc/self/status") as status:
-        if any(line.startswith("Seccomp:") for line in status) and os.uname().machine in ("x86_64", "aarch64"):
+        if any(line.startswith("Seccomp:") for line in status) and os.uname().machine in (
+            "x86_64",
+            "aarch64",
+        ):
             assert "seccomp" in locks
 
 

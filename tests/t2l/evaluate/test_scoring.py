@@ -98,7 +98,8 @@ def test_an_answer_that_is_no_choice_is_an_error_for_choice_and_plain_equality_o
 
 
 def test_rouge_l_is_the_f1_of_the_longest_common_subsequence():
-    """Lin 2004, section 3.1: reference `police killed the gunman`, candidate `police kill the gunman`: 3 of 4 words."""
+    """Lin 2004, section 3.1: reference `police killed the gunman`, candidate `police kill the gunman`: 3 of 4
+    words."""
     assert rouge_l("police kill the gunman", "Police killed the gunman.") == pytest.approx(3 / 4)
     assert rouge_l("the gunman kill police", "police killed the gunman") == pytest.approx(2 / 4)
     assert rouge_l("a b c d e f", "a c e") == pytest.approx(2 * 3 / 9)

@@ -1,0 +1,184 @@
+"""The evaluation's two models, engine and torch, over one tiny file: they must agree, and the command must
+run.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from adapters.gguf_file import BaseModel
+from adapters.lora import LoraAdapter, LoraDelta
+from adapters.peft_file import write_peft
+from proxy import cli
+from proxy.eval_backend import EngineBackend
+from t2l.embedder import open_embedder
+from t2l.evaluate.backend import BackendError
+from t2l.evaluate.torch_backend import TorchBackend
+from t2l.gated import GateNetwork
+
+HIDDEN, KV, LAYERS, RANK = 64, 32, 2, 4
+ARMS = "base,base-desc,3-shot,mt-lora,t2l,t2l-other,t2l-gibberish,oracle,et2l"
+ASKED = ({"role": "system", "content": ""}, {"role": "user", "content": "Which one?"})
+
+
+def shapes() -> dict[str, tuple[int, int]]:
+    return {
+        f"model.layers.{layer}.self_attn.{name}": (rows, HIDDEN)
+        for layer in range(LAYERS) for name, rows in (("q_proj", HIDDEN), ("v_proj", KV))
+    }  # fmt: skip
+
+
+def random_adapter(base: BaseModel, seed: int = 0) -> LoraAdapter:
+    generator = torch.Generator().manual_seed(seed)
+    return LoraAdapter(
+        base.digest,
+        {
+            path: LoraDelta(
+                torch.randn(RANK, columns, generator=generator),
+                torch.randn(rows, RANK, generator=generator),
+                0.05,
+            )
+            for path, (rows, columns) in shapes().items()
+        },
+    )
+
+
+def write_checkpoint(folder: Path, base: BaseModel) -> Path:
+    """A gated checkpoint with random weights for the tiny model, strong enough for descriptions to matter."""
+    embedder = open_embedder()
+    folder.mkdir()
+    config = {
+        "family": "gated", "base_name": "tiny", "base_digest": base.digest, "embedder_digest": embedder.digest,
+        "embedding_dim": embedder.dim, "rank": RANK, "scaling": 0.3, "trunk_width": 8, "shapes": shapes(),
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    generator = torch.Generator().manual_seed(0)
+    network = GateNetwork(embedder.dim, 8, len(shapes()), RANK)
+    tensors = {
+        name: torch.randn(value.shape, generator=generator) * 0.3
+        for name, value in network.state_dict().items()
+    }
+    for path, (rows, columns) in shapes().items():
+        tensors[f"lora.{path}.lora_a"] = torch.randn(RANK, columns, generator=generator).half()
+        tensors[f"lora.{path}.lora_b"] = torch.randn(rows, RANK, generator=generator).half()
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+def test_engine_and_torch_agree_on_answers_losses_and_options(make_engine, tiny_model_path):
+    base = BaseModel.read(tiny_model_path)
+    engine = EngineBackend(make_engine(), base, 4)
+    other = TorchBackend(tiny_model_path)
+    for adapter in (None, random_adapter(base)):
+        ours, theirs = engine.attach(adapter), other.attach(adapter)
+        loss, expected = (one.loss(ASKED, "left", at) for one, at in ((engine, ours), (other, theirs)))
+        assert loss.tokens == expected.tokens == len("left") + 1
+        assert loss.nats == pytest.approx(expected.nats, abs=2e-2)
+        for options in (("A", "B", "C"), ("left", "right")):
+            assert engine.best_option(ASKED, options, ours) == other.best_option(ASKED, options, theirs)
+        assert engine.generate(ASKED, ours, 12) == other.generate(ASKED, theirs, 12)
+        engine.detach(ours)
+    engine.close()
+
+
+def test_an_adapter_changes_the_loss_and_detaching_leaves_no_file(make_engine, tiny_model_path):
+    base = BaseModel.read(tiny_model_path)
+    backend = EngineBackend(make_engine(), base, 4)
+    bare, one, again = (
+        backend.attach(adapter) for adapter in (None, random_adapter(base), random_adapter(base))
+    )
+    assert backend.loss(ASKED, "left", one).nats != pytest.approx(
+        backend.loss(ASKED, "left", bare).nats, abs=0.1
+    )
+    backend.detach(one)
+    assert backend.loss(ASKED, "left", again) == backend.loss(ASKED, "left", again)
+    backend.detach(again)
+    folder = one.adapter.path.parent
+    assert list(folder.iterdir()) == []
+    backend.close()
+    assert not folder.exists()
+
+
+def test_options_outside_the_likeliest_tokens_are_asked_for_one_by_one(
+    make_engine, tiny_model_path, monkeypatch
+):
+    backend = EngineBackend(make_engine(), BaseModel.read(tiny_model_path), 4)
+    at = backend.attach(None)
+    best = backend.best_option(ASKED, tuple("ABCDEFGH"), at)
+    monkeypatch.setattr("proxy.eval_backend.TOP", 1)
+    assert backend.best_option(ASKED, tuple("ABCDEFGH"), at) == best
+    backend.close()
+
+
+def test_a_prompt_beyond_the_context_is_one_items_failure(make_engine, tiny_model_path):
+    backend = EngineBackend(make_engine(), BaseModel.read(tiny_model_path), 4)
+    with pytest.raises(BackendError, match="512"):
+        backend.generate(({"role": "user", "content": "x" * 600},), backend.attach(None), 8)
+    backend.close()
+
+
+def test_the_command_runs_every_arm_on_a_strangers_folder_and_prints_the_promised_json(
+    tmp_path, tiny_model_path, monkeypatch, capsys
+):
+    base = BaseModel.read(tiny_model_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [
+        {"task": task, "split": split, "prompt": f"Do {n}", "answer": "AB"[n % 2]}
+        | ({"choices": ["x", "y"]} if task == "pick" else {})
+        for task in ("pick", "echo") for split, count in (("train", 4), ("test", 2)) for n in range(count)
+    ]  # fmt: skip
+    (data / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (data / "task_descriptions.jsonl").write_text(
+        '{"task": "pick", "descriptions": ["Solve the equation and pick the right option."]}\n'
+        '{"task": "echo", "descriptions": ["Write Python code that echoes its input."]}'
+    )
+    for task in ("pick", "echo"):
+        (tmp_path / "oracle" / task).mkdir(parents=True)
+        write_peft(random_adapter(base), tmp_path / "oracle" / task, "tiny")
+    for key, value in {
+        "MODEL__PATH": tiny_model_path, "ENGINE__THREADS": 1, "ENGINE__CONTEXT_TOKENS": 2048,
+        "ENGINE__MAX_SEQUENCES": 4,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"ET2L__{key}", str(value))
+    monkeypatch.chdir(tmp_path)
+    command = ["eval", "--data", str(data), "--arms", ARMS, "--out", "out", "--json", "--oracle", "oracle"]
+    command += ["--checkpoint", str(write_checkpoint(tmp_path / "checkpoint", base))]
+    assert cli.main(command) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert list(summary["arms"]) == ARMS.split(",")
+    for arm in ARMS.split(","):
+        assert set(summary["arms"][arm]) == {"pick", "echo"}
+        for row in summary["arms"][arm].values():
+            assert 0 <= row["score"] <= 1 and row["loss"] > 0 and row["n"] == 2 and row["errors"] == 0
+        assert set(summary["macro"][arm]) == {"score", "loss"}
+    losses = {
+        arm: round(summary["macro"][arm]["loss"], 6)
+        for arm in ("base", "mt-lora", "t2l", "t2l-other", "t2l-gibberish", "oracle")
+    }
+    assert len(set(losses.values())) == len(losses), "every adapter must have been attached"
+    assert {"items.jsonl", "summary.json", "summary.md", "summary.png"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    assert cli.main(command) == 0  # resumes: the same again, from the files
+    assert json.loads(capsys.readouterr().out) == summary
+
+
+def test_the_command_says_what_is_missing(tmp_path, tiny_model_path, monkeypatch, capsys):
+    (tmp_path / "items.jsonl").write_text('{"task": "t", "prompt": "p", "answer": "a"}')
+    monkeypatch.setenv("ET2L__MODEL__PATH", str(tiny_model_path))
+    monkeypatch.setenv("ET2L__HYPERNETWORK__PATH", str(tmp_path / "nothing"))
+    monkeypatch.chdir(tmp_path)
+    for arms, message in (
+        ("oracle", "--oracle"),
+        ("t2l", "no checkpoint folder"),
+        ("base-desc", "description of t"),
+        ("x", "no arm 'x'"),
+    ):
+        assert cli.main(["eval", "--data", str(tmp_path), "--arms", arms]) == 1
+        assert message in capsys.readouterr().err
+    assert cli.main(["eval", "--data", str(tmp_path / "none")]) == 1
+    assert "no folder" in capsys.readouterr().err
