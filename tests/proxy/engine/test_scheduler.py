@@ -46,7 +46,15 @@ class Cells:
 class Bench:
     """A scheduler over simulated cells; an answer's n-th token is 1000 + n."""
 
-    def __init__(self, *, cells: int = 1000, max_sequences: int = 4, batch: int = 16, max_wait_steps: int = 8) -> None:
+    def __init__(
+        self,
+        *,
+        cells: int = 1000,
+        max_sequences: int = 4,
+        batch: int = 16,
+        max_wait_steps: int = 8,
+        mixable: frozenset[Group] = frozenset(),
+    ) -> None:
         self.cells = Cells()
         self.pool = SequencePool(self.cells, cells=cells, sequences=2 * max_sequences)
         self.scheduler = Scheduler(
@@ -54,6 +62,7 @@ class Bench:
             batch_tokens=batch,
             max_outputs=batch,
             max_wait_steps=max_wait_steps,
+            mixable=mixable.__contains__,
             pools={0: self.pool},
         )
         self.done: list[Job] = []
@@ -123,11 +132,12 @@ steps = st.tuples(st.just("step"), st.integers(1, 16))
     cells=st.integers(80, 400),
     max_sequences=st.integers(1, 5),
     max_wait_steps=st.integers(1, 4),
+    mixable=st.frozensets(st.sampled_from([A, B, C])),
 )
 def test_over_random_schedules_cells_are_owned_once_nothing_leaks_everyone_is_answered_in_time(
-    schedule, cells, max_sequences, max_wait_steps
+    schedule, cells, max_sequences, max_wait_steps, mixable
 ):
-    bench = Bench(cells=cells, max_sequences=max_sequences, max_wait_steps=max_wait_steps)
+    bench = Bench(cells=cells, max_sequences=max_sequences, max_wait_steps=max_wait_steps, mixable=mixable)
     jobs: list[Job] = []
     cancelled = 0
     for kind, *arguments in schedule:
@@ -239,3 +249,13 @@ def test_scored_prompts_take_no_more_logits_than_a_step_has():
     assert sum(n if j.all_logits else 1 for j, n in bench.log[1]) <= 5
     bench.run()
     assert {id(job), id(other)} == {id(done) for done in bench.done}
+
+
+def test_groups_that_can_be_mixed_are_served_in_every_step_and_others_take_turns_with_them():
+    bench = Bench(mixable=frozenset([A, B]))
+    for group, start in ((A, 0), (B, 100), (C, 200)):
+        bench.submit(group, [start, start + 1], new_tokens=6)
+    for _ in range(6):
+        bench.step()
+    groups = [{job.group for job, _ in parts} for parts in bench.log]
+    assert groups == [{A, B}, {C}] * 3
