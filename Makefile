@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 # The first interpreter that is new enough; PYTHON=/path/to/python3.12 chooses one.
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
   $(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
-# PyTorch from another index than pip's own, such as the CPU or a CUDA one of PyTorch's install page.
+# A further index for PyTorch, such as the CPU or a CUDA one of its install page: its builds go before plain ones.
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 CONFIG_OPTION := $(if $(CONFIG),--config $(CONFIG))
@@ -57,7 +57,7 @@ $(VENV)/build.done: requirements/build.txt
 # torch before everything else: a plain "torch" asked for by another package would take the newest, with all of CUDA.
 $(VENV)/torch.done: requirements/base.txt $(VENV)/build.done
 	@echo "2/5  PyTorch"
-	@$(PIP) -c requirements/base.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements/base.txt)"
+	@$(PIP) -c requirements/base.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements/base.txt)"
 	@touch $@
 
 $(VENV)/llama.done: requirements/base.txt requirements/native.py requirements/no_common.cmake $(VENV)/build.done
