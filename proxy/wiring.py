@@ -163,11 +163,24 @@ def open_engine(config: Config, say: Say) -> EngineApi:
 
     started = time.perf_counter()
     try:
-        engine = Engine(config.model.path, config.engine)
+        engine = Engine(config.model.path, config.engine, chat_template_of(config))
     except EngineError as exc:
         raise StartFailed(f"llama.cpp cannot load {config.model.path}: {exc} (`et2l doctor` may know why)") from exc
     say(f"model ready after {time.perf_counter() - started:.1f} s, {engine.context_limit} tokens of context")
     return engine
+
+
+def chat_template_of(config: Config) -> str | None:
+    """The template that the configured checkpoint was trained with, None = the model file's own. Raises StartFailed."""
+    if config.hypernetwork.path is None:  # the one we ship; torch need not be there to load the model
+        return None
+    from t2l.checkpoint import trained_template
+    from t2l.hypernetwork import CheckpointError
+
+    try:
+        return trained_template(config.hypernetwork.path)
+    except CheckpointError as exc:
+        raise StartFailed(str(exc)) from exc
 
 
 def open_specialiser(
@@ -180,23 +193,28 @@ def open_specialiser(
     """
     check_model(config)
     started = time.perf_counter()
+    import torch
+
     from adapters.errors import AdapterError
     from adapters.gguf_file import BaseModel
     from proxy.shelf import CacheShelf
+    from t2l.checkpoint import open_text_embedder
     from t2l.composer import ComposerError
     from t2l.embedder import EmbedderError
     from t2l.hypernetwork import CheckpointError
     from t2l.pipeline import open_et2l
     from t2l.skills import SkillsError
 
+    torch.set_num_threads(1)  # see CacheShelf.make
     folder = config.hypernetwork.path or CHECKPOINTS / config.model.name
     try:
         base = BaseModel.read(config.model.path)
         if config.hypernetwork.path is None and not folder.is_dir():
             say(f"NO ADAPTERS: there is no hypernetwork for {config.model.name}; set hypernetwork.path to one")
             return Specialiser(EmptyShelf(config.model.name), open_embedder_of(config.embedder), base)
-        hypernetwork = open_hypernetwork(folder, base.digest, chosen_device(config.adapt.device))
-        embedder = open_embedder_of(config.embedder)
+        device = chosen_device(config.adapt.device)
+        hypernetwork = open_hypernetwork(folder, base.digest, device)
+        embedder = open_text_embedder(hypernetwork, str(config.embedder.path or ""), config.embedder.threads, device)
         et2l = open_et2l(
             embedder,
             hypernetwork,
@@ -246,23 +264,29 @@ def open_cache(config: CacheConfig, embedding_dim: int) -> AdapterCache:
 def open_configured_cache(config: Config) -> AdapterCache:
     """The cache for a command that needs nothing else. Raises StartFailed."""
     from t2l.embedder import EmbedderError
+    from t2l.hypernetwork import CheckpointError
 
     try:
-        return open_cache(config.cache, open_embedder_of(config.embedder).dim)
-    except EmbedderError as exc:
+        return open_cache(config.cache, embedding_dim(config))
+    except (EmbedderError, CheckpointError) as exc:
         raise StartFailed(str(exc)) from exc
 
 
-def open_hypernetwork(folder: Path, base_digest: str, device: str) -> Hypernetwork:
-    """A checkpoint of either family. Raises CheckpointError, StartFailed."""
-    from t2l.gated import load_gated
-    from t2l.sakana import load_sakana
+def embedding_dim(config: Config) -> int:
+    """Width of the cache's vectors. Raises EmbedderError, CheckpointError."""
+    folder = config.hypernetwork.path
+    if folder and (folder / "hypermod.pt").is_file():  # it brings its own embedder, which may take minutes to load
+        from t2l.sakana_files import read_sakana
 
-    if (folder / "hypermod.pt").is_file():
-        return load_sakana(folder, base_digest, device)
-    if (folder / "config.json").is_file():
-        return load_gated(folder, device)
-    raise StartFailed(f"{folder} holds no hypernetwork: set hypernetwork.path to a checkpoint folder")
+        return read_sakana(folder).config.embedding_dim
+    return open_embedder_of(config.embedder).dim
+
+
+def open_hypernetwork(folder: Path, base_digest: str, device: str) -> Hypernetwork:
+    """A checkpoint of either family. Raises CheckpointError."""
+    from t2l import checkpoint
+
+    return checkpoint.open_hypernetwork(folder, base_digest, device)
 
 
 def open_embedder_of(config: EmbedderConfig) -> Embedder:

@@ -8,29 +8,31 @@ from t2l.embedder import TextEmbedder, open_embedder
 from t2l.gated import GatedHypernetwork, load_gated
 from t2l.hypernetwork import CheckpointError
 from t2l.sakana import SakanaHypernetwork, load_sakana
-from t2l.sakana_context import CheckpointEmbedder
+from t2l.sakana_context import CheckpointEmbedder, chat_template
 from t2l.sakana_files import WEIGHTS as SAKANA_WEIGHTS
 
 
 def open_hypernetwork(
     folder: Path, base_digest: str, device: str = "cpu"
 ) -> GatedHypernetwork | SakanaHypernetwork:
-    """The checkpoint in a folder, for the base model file with that sha256. Raises CheckpointError.
+    """The checkpoint in a folder. Raises CheckpointError.
 
-    SakanaAI's checkpoints name a model, not a file: they take the caller's word. Ours must be for that very
-    file.
+    base_digest: of the base model file served. SakanaAI's checkpoints name a model, not a file, and take the caller's
+    word for it; ours know their file, and it is the caller who compares (`base_digest` of the result).
     """
     if not folder.is_dir():
         raise CheckpointError(f"there is no checkpoint folder {folder}")
     if (folder / SAKANA_WEIGHTS).exists():
         return load_sakana(folder, base_digest, device)
-    network = load_gated(folder, device)
-    if network.base_digest != base_digest:
-        raise CheckpointError(
-            f"{folder} was trained for the base model file {network.base_digest[:16]}..., "
-            f"the one served is {base_digest[:16]}..."
-        )
-    return network
+    return load_gated(folder, device)
+
+
+def trained_template(folder: Path) -> str | None:
+    """The chat template a checkpoint was trained with, where it is not the served model's own (SakanaAI's).
+
+    Raises CheckpointError.
+    """
+    return chat_template(folder) if (folder / SAKANA_WEIGHTS).exists() else None
 
 
 def open_text_embedder(

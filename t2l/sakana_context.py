@@ -8,6 +8,7 @@ encoder and trains on templates that differ from the vendors' in small ways.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from t2l.hypernetwork import CheckpointError
-from t2l.sakana_files import SakanaConfig
+from t2l.sakana_files import SakanaConfig, base_name
 
 MAX_TOKENS = 8192
 
@@ -47,15 +48,15 @@ TEMPLATES = {"mistral-7b-instruct": MISTRAL, "llama-3.1-8b-instruct": LLAMA3, "g
 """By the start of the base model's name: the templates the published checkpoints were trained with."""
 
 
-def chat_template(folder: Path, config: SakanaConfig) -> str | None:
+def chat_template(folder: Path) -> str | None:
     """The Jinja chat template of a checkpoint; None = the served model's own.
 
-    `chat_template.jinja` in the folder wins; otherwise that of a published base model.
+    `chat_template.jinja` in the folder wins; otherwise that of a published base model. Raises CheckpointError.
     """
     own = folder / "chat_template.jinja"
     if own.is_file():
         return own.read_text(encoding="utf-8")
-    name = config.base_name.rstrip("/").rsplit("/", 1)[-1].lower()
+    name = base_name(folder).rstrip("/").rsplit("/", 1)[-1].lower()
     return next((text for start, text in TEMPLATES.items() if name.startswith(start)), None)
 
 
@@ -133,7 +134,7 @@ class CheckpointEmbedder:
         self.digest = self._digest()
 
     @torch.inference_mode()
-    def embed(self, texts: list[str]) -> torch.Tensor:
+    def embed(self, texts: Sequence[str]) -> torch.Tensor:
         """(n, E) float32 on the CPU, unit length."""
         limit = min(MAX_TOKENS, self._tokenizer.model_max_length)
         batch = self._tokenizer(
@@ -150,6 +151,10 @@ class CheckpointEmbedder:
             last = batch["attention_mask"].sum(dim=1) - 1
             pooled = hidden[torch.arange(len(texts), device=hidden.device), last]
         return F.normalize(pooled.float(), dim=-1).cpu()
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Over all texts, with the encoder's own special tokens."""
+        return sum(len(ids) for ids in self._tokenizer([self._formatted(text) for text in texts])["input_ids"])
 
     def _formatted(self, text: str) -> str:
         text = text.strip()

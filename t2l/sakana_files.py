@@ -109,6 +109,11 @@ def read_sakana(folder: Path) -> SakanaFiles:
     return SakanaFiles(config, weights, sha.hexdigest())
 
 
+def base_name(folder: Path) -> str:
+    """What a checkpoint folder calls its base model, without reading the weights; "" where it does not say."""
+    return _base_name(_read_args(folder / ARGS), _read_adapter(folder / ADAPTER))
+
+
 def expected_shapes(config: SakanaConfig) -> dict[str, tuple[int, ...]]:
     """Every key of the state dict and its shape."""
     task, depth, kind = config.widths
@@ -254,7 +259,7 @@ def _config(
         modules=_modules(folder, weights, args, adapter),
         emb_model=_option(folder, args, "emb_model", str, default=""),
         one_hot_tasks=_option(folder, args, "use_one_hot_task_emb", bool, default=False),
-        base_name=adapter.get("base_model_name_or_path") or str(args.get("model_dir") or ""),
+        base_name=_base_name(args, adapter),
     )
 
 
@@ -269,6 +274,10 @@ def _option(
         wanted = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
         raise CheckpointError(f"{folder / ARGS}: {key} is {value!r}, want {wanted}")
     return value
+
+
+def _base_name(args: Mapping[str, Any], adapter: Mapping[str, Any]) -> str:
+    return str(adapter.get("base_model_name_or_path") or args.get("model_dir") or "")
 
 
 def _trunk_sizes(folder: Path, weights: Mapping[str, torch.Tensor]) -> tuple[int, int]:

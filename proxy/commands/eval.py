@@ -173,10 +173,13 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
         return Sources(oracle=oracle)
     from proxy.wiring import CHECKPOINTS, chosen_device
     from t2l.checkpoint import open_hypernetwork, open_text_embedder
+    from t2l.hypernetwork import CheckpointError
 
     folder = args.checkpoint or config.hypernetwork.path or CHECKPOINTS / config.model.name
     device = chosen_device(config.adapt.device)
     network = open_hypernetwork(folder, base.digest, device)
+    if network.base_digest != base.digest:
+        raise CheckpointError(f"{folder} was trained for another model file than {config.model.path}")
     if needed == {"mt-lora"}:
         return Sources(multi_task=network.multi_task, oracle=oracle)
     embedder = open_text_embedder(network, str(config.embedder.path or ""), config.embedder.threads, device)

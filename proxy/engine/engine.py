@@ -149,8 +149,11 @@ class Engine:
     alive.
     """
 
-    def __init__(self, model_path: Path, config: EngineConfig) -> None:
-        """Loads the base model and starts the thread. Raises EngineFailed."""
+    def __init__(self, model_path: Path, config: EngineConfig, chat_template: str | None = None) -> None:
+        """Loads the base model and starts the thread. Raises EngineFailed.
+
+        chat_template: Jinja text used instead of the file's own.
+        """
         self._config = config
         try:
             base = Runtime(BASE_MODEL, model_path, config)
@@ -158,7 +161,8 @@ class Engine:
             raise EngineFailed(str(exc)) from exc
         model = base.model
         self.context_limit = base.limit
-        self._template = ChatTemplate(model.chat_template, bos=model.special_text("bos"), eos=model.special_text("eos"))
+        template = chat_template or model.chat_template
+        self._template = ChatTemplate(template, bos=model.special_text("bos"), eos=model.special_text("eos"))
         self._base_model = model
         self._lock = threading.Condition()
         self._models: dict[str, Runtime] = {BASE_MODEL: base}  # by name, under the lock

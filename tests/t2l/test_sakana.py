@@ -19,6 +19,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from proxy.commands import t2l as command
+from t2l.checkpoint import open_hypernetwork, trained_template
 from t2l.hypernetwork import CheckpointError
 from t2l.sakana import load_sakana
 from t2l.sakana_check import TOLERANCE, check_parity
@@ -472,13 +473,12 @@ def test_the_encoder_runs_from_a_local_folder_and_a_wrong_one_is_refused(tmp_pat
 
 
 def test_the_chat_template_is_the_folders_own_or_the_published_base_models(tmp_path):
-    from dataclasses import replace
-
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    config = read_sakana(write_checkpoint(tmp_path)).config
-    assert chat_template(tmp_path, config) is None
-    mistral = chat_template(tmp_path, replace(config, base_name="mistralai/Mistral-7B-Instruct-v0.2"))
+    assert trained_template(tmp_path) is None
+    assert chat_template(write_checkpoint(tmp_path)) is None
+    mistral = chat_template(write_checkpoint(tmp_path, {"model_dir": "mistralai/Mistral-7B-Instruct-v0.2"}))
+    assert trained_template(tmp_path) == mistral
     render = ImmutableSandboxedEnvironment().from_string(mistral).render
     messages = [
         {"role": "system", "content": "Be brief."},
@@ -488,7 +488,8 @@ def test_the_chat_template_is_the_folders_own_or_the_published_base_models(tmp_p
     ]
     text = render(messages=messages, bos_token="<s>", eos_token="</s>", add_generation_prompt=True)
     assert text == "<s> [INST] Be brief.\n\nHi [/INST] Hello</s> [INST] Bye [/INST]"
-    gemma = chat_template(tmp_path, replace(config, base_name="google/gemma-2-2b-it"))
+    named = {"base_model_name_or_path": "google/gemma-2-2b-it"}
+    gemma = chat_template(write_checkpoint(tmp_path, adapter=named))
     text = (
         ImmutableSandboxedEnvironment()
         .from_string(gemma)
@@ -499,4 +500,14 @@ def test_the_chat_template_is_the_folders_own_or_the_published_base_models(tmp_p
         "<start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n"
     )
     (tmp_path / "chat_template.jinja").write_text("own")
-    assert chat_template(tmp_path, config) == "own"
+    assert chat_template(tmp_path) == "own"
+
+
+def test_a_checkpoint_of_either_family_opens_by_its_files_and_a_missing_one_is_named(tmp_path):
+    network = open_hypernetwork(write_checkpoint(tmp_path / "sakana"), "base")
+    assert network.embedding_dim == EMBEDDING and network.base_digest == "base"
+    with pytest.raises(CheckpointError, match="no checkpoint folder"):
+        open_hypernetwork(tmp_path / "none", "base")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="no readable gated checkpoint"):
+        open_hypernetwork(tmp_path / "empty", "base")
