@@ -111,7 +111,7 @@ class EnhancerConfig:
 
 @dataclass(frozen=True, slots=True)
 class DecomposerConfig:
-    alpha: float = number(0.5, 0, 1)
+    alpha: float = number(0.4, 0, 1)
     skills: Path | None = None
 
 

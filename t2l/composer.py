@@ -175,11 +175,6 @@ def given_weights(weights: Mapping[str, float], known: Sequence[str]) -> dict[st
     return {name: weight / total for name, weight in weights.items() if weight}
 
 
-def skill_vectors(exemplars: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """v_s by skill name: the unit mean of the skill's exemplar embeddings, (E,)."""
-    return {name: nn.functional.normalize(rows.mean(dim=0), dim=0) for name, rows in exemplars.items()}
-
-
 def start_network(embedding_dim: int, settings: ComposerSettings, seed: int = 0) -> WeightNetwork:
     """An untrained f_w, the same for the same seed, leaving torch's own random state alone."""
     with torch.random.fork_rng(devices=[]):

@@ -24,7 +24,7 @@ Complete = Callable[[str], str]
 RULES_VERSION = 1
 """Part of the digest: raise it whenever a rule changes what comes out."""
 
-NAMED_FROM = 0.5
+NAMED_FROM = 0.45
 """KeyMatch from which a hint's own words name a skill clearly enough to write it into the text."""
 MOST_NAMED = 2
 
@@ -45,6 +45,10 @@ _SHORTHAND = [
 _GOAL = {"en": "Goal: {goals}.", "zh": "目标：{goals}。"}
 _JOINT = {"en": "; ", "zh": "；"}
 _COLON = {"en": ": ", "zh": "："}
+_PLAIN_ACTION = {"en": "Carry out this task", "zh": "完成任务"}
+_PLAIN_GOAL = {"en": "a correct, complete answer that keeps to what is stated", "zh": "正确、完整，满足所述要求"}
+_TOO_VAGUE = 2.0
+"""Hints of no more words than this, which name no skill, say too little to add a goal to."""
 _STOP = {"en": ".", "zh": "。"}
 
 
@@ -113,12 +117,13 @@ def apply_rules(task: str, skills: SkillSet) -> str:
     """
     text, language = _formal(task), language_of(task)
     named = _named_skills(text, skills)
-    if not named or count_words(text) > LONGEST:
+    if count_words(text) > LONGEST or (not named and count_words(text) <= _TOO_VAGUE):
         return text
     if not has_action(text):
-        text = named[0].action[language] + _COLON[language] + text
-    goals = _JOINT[language].join(skill.goal[language] for skill in named)
-    goal = _GOAL[language].format(goals=goals)
+        action = named[0].action if named else _PLAIN_ACTION
+        text = action[language] + _COLON[language] + text
+    goals = [skill.goal[language] for skill in named] or [_PLAIN_GOAL[language]]
+    goal = _GOAL[language].format(goals=_JOINT[language].join(goals))
     opening = _GOAL[language].partition("{")[0]
     if opening in text or count_words(text) + count_words(goal) > LONGEST:
         return text

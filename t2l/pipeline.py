@@ -15,11 +15,12 @@ import torch
 
 from adapters.compose import concat
 from adapters.lora import LoraAdapter
-from t2l.composer import TASK, Composer, given_weights, load_network, skill_vectors
+from t2l.composer import TASK, Composer, given_weights, load_network
 from t2l.composer import Mode as ComposerMode
-from t2l.decomposer import Decomposer, SkillScore, exemplar_vectors
+from t2l.decomposer import Decomposer, SkillScore
 from t2l.embedder import TextEmbedder
 from t2l.enhancer import Complete, Enhancement, Enhancer
+from t2l.exemplars import Exemplars
 from t2l.hypernetwork import Hypernetwork
 from t2l.skills import load_skills
 
@@ -119,9 +120,10 @@ class Et2l:
             names = [score.skill.name for score in needed] + [TASK]
             texts = [score.skill.candidate(enhancement.text) for score in needed] + [enhancement.text]
             embeddings = self.embedder.embed(texts)  # (k, E), the task itself last
-        shares = self._weights(embeddings[-1], needed, weights)
-        strengths = self.hypernetwork.strengths
-        factors = {name: share * strengths.get(name, 1.0) for name, share in shares.items()}
+        with _timed(timings, "compose"):
+            shares = self._weights(embeddings[-1], needed, weights)
+            strengths = self.hypernetwork.strengths
+            factors = {name: share * strengths.get(name, 1.0) for name, share in shares.items()}
         used = [row for row, name in enumerate(names) if factors.get(name, 0.0) != 0.0]
         if not used:
             reason = "the checkpoint gives every candidate strength 0"
@@ -156,7 +158,7 @@ def _timed(timings: Timings, step: str) -> Iterator[None]:
     try:
         yield
     finally:
-        timings[step] = (time.perf_counter() - start) * 1000
+        timings[step] = timings.get(step, 0.0) + (time.perf_counter() - start) * 1000
 
 
 def open_et2l(
@@ -175,9 +177,9 @@ def open_et2l(
     complete: the enhancer's LLM, None = rules only. Raises SkillsError or ComposerError.
     """
     skills = load_skills(skills_path)
-    exemplars = exemplar_vectors(skills, embedder)
+    exemplars = Exemplars(skills, embedder)
     network, settings = load_network(composer_folder, embedder.dim)
     gains = {skill.name: skill.gain for skill in skills.skills}
-    composer = Composer(network, settings, skill_vectors(exemplars), gains, composer_mode)
+    composer = Composer(network, settings, exemplars.skill_vectors(), gains, composer_mode)
     decomposer = Decomposer(skills, embedder, exemplars, alpha)
     return Et2l(embedder, Enhancer(skills, complete), decomposer, hypernetwork, composer)

@@ -80,6 +80,8 @@ class Skill:
 class SkillSet:
     """All skills of one file, in its order, and its identity for cache keys."""
 
+    background: tuple[str, ...]
+    """Exemplars of hints that need no skill at all."""
     skills: tuple[Skill, ...]
     digest: str
 
@@ -104,10 +106,11 @@ def load_skills(path: Path | None = None) -> SkillSet:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise SkillsError(f"{path}: {exc}") from exc
     weights = _weights(tables.pop("weights", None))
+    background = _background(tables.pop("background", None))
     if not tables:
         raise SkillsError(f"{path.name}: no skill in it")
     skills = tuple(_skill(name, table, weights) for name, table in tables.items())
-    return SkillSet(skills, hashlib.sha256(content).hexdigest())
+    return SkillSet(background, skills, hashlib.sha256(content).hexdigest())
 
 
 def compile_keyword(source: str) -> re.Pattern[str]:
@@ -130,6 +133,12 @@ def _weights(table: Any) -> dict[str, float]:
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < abs(weight) <= 1:
             raise SkillsError(f"weights.{name}: expected a number in [-1, 1] other than 0, not {weight!r}")
     return table
+
+
+def _background(table: Any) -> tuple[str, ...]:
+    if not isinstance(table, dict) or set(table) != {"exemplars"}:
+        raise SkillsError("[background]: expected a table with exemplars")
+    return _texts("background.exemplars", table["exemplars"])
 
 
 def _skill(name: str, table: Any, weights: Mapping[str, float]) -> Skill:
