@@ -33,9 +33,7 @@ def plot(tensors: Sequence[TensorGain]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(
-    tensors: Sequence[TensorGain], field: str, title: str, top: int, colours: dict[str, str]
-) -> Iterator[str]:
+def _panel(tensors: Sequence[TensorGain], field: str, title: str, top: int, colours: dict[str, str]) -> Iterator[str]:
     layers = sorted({tensor.layer for tensor in tensors})
     first, span = layers[0], max(layers[-1] - layers[0], 1)
     values = [getattr(tensor, field) for tensor in tensors]

@@ -78,9 +78,7 @@ class MergeReport:
             "base": self.base_digest,
             "parents": dict(self.parents),
             "store": self.store,
-            "tensors": [
-                {name: getattr(tensor, name) for name in TensorGain.__slots__} for tensor in self.tensors
-            ],
+            "tensors": [{name: getattr(tensor, name) for name in TensorGain.__slots__} for tensor in self.tensors],
         }
 
 

@@ -111,7 +111,8 @@ def write_record(report: MergeReport) -> Path:
     plot_path(report.path).write_text(plot(report.tensors), encoding="utf-8")
     record = record_path(report.path)
     partial = record.with_name(record.name + ".partial")
-    partial.write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
+    told = {**report.to_json(), "path": report.path.name}  # the folder may be moved as a whole
+    partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
     partial.replace(record)
     return record
 

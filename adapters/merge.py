@@ -117,6 +117,7 @@ def merge(
     out: Path,
     *,
     store: str = "q8_0",
+    digest: str | None = None,
     parents: Mapping[str, float] | None = None,
     verify: Verify | None = None,
     threads: int | None = None,
@@ -124,7 +125,8 @@ def merge(
 ) -> MergeReport:
     """Write base plus adapter to `out`, atomically, and tell what each changed tensor kept.
 
-    parents: weights of the adapters this one was composed of, for the file's metadata. verify: called with
+    digest: the adapter's name where it was stored, which may have folded its scalings into its tensors since;
+    None = of the adapter as given. parents: weights of the adapters it was composed of. verify: called with
     the finished file before it gets its name. progress: called with (tensors done, tensors).
     Raises AdapterMismatch, BuildRefused, BuildBusy, DiskFull, BaseModelCorrupt; then nothing is left behind
     and a file already at `out` is as it was.
@@ -133,23 +135,24 @@ def merge(
         raise ValueError(f"store is {store!r}, want one of {', '.join(STORES)}")
     base.model.check(adapter)
     started = time.perf_counter()
-    parents = parents or {adapter.digest: 1.0}
+    digest = digest or adapter.digest
+    parents = parents or {digest: 1.0}
     with ExitStack() as stack:
         sources = {path: _opened(path, stack) for path in dict.fromkeys(base.file_of.values())}
         targets = _targets(base, adapter, sources)
         if not targets:
-            raise BuildRefused(f"adapter {adapter.digest} changes nothing: every delta is zero")
+            raise BuildRefused(f"adapter {digest} changes nothing: every delta is zero")
         file = stack.enter_context(PartialFile(out))
         stack.enter_context(threadpool_limits(limits=1, user_api="blas"))  # we bring the threads
         threads = threads or len(os.sched_getaffinity(0))
         work = _Work(base, sources, targets, file, store, threads, planned_bytes(base, adapter, store))
         try:
-            tensors, slots = work.run(_metadata(base, adapter, store, parents, None), progress)
+            tensors, slots = work.run(_metadata(base, digest, store, parents, None), progress)
             seconds = time.perf_counter() - started
             _refuse_below(MIN_GAIN, tensors, store)
             probe = verify(file.path) if verify else None
             if probe:
-                added = _metadata(base, adapter, store, parents, probe)
+                added = _metadata(base, digest, store, parents, probe)
                 file.write(header_bytes(base.model.header, base.model.path, slots, added, SPLIT_KEYS), 0)
             started = time.perf_counter()
             file.publish()
@@ -159,7 +162,7 @@ def merge(
                 raise DiskFull(out, work.least_bytes, work.free_bytes()) from exc
             raise
     size, own = out.stat().st_size, base.model.digest
-    return MergeReport(out, size, seconds, adapter.digest, own, parents, store, tensors, probe)
+    return MergeReport(out, size, seconds, digest, own, parents, store, tensors, probe)
 
 
 def planned_bytes(base: BaseFiles, adapter: LoraAdapter, store: str) -> int:
@@ -376,7 +379,7 @@ def _refuse_below(bound: float, tensors: Sequence[TensorGain], store: str) -> No
 
 
 def _metadata(
-    base: BaseFiles, adapter: LoraAdapter, store: str, parents: Mapping[str, float], probe: Probe | None
+    base: BaseFiles, digest: str, store: str, parents: Mapping[str, float], probe: Probe | None
 ) -> dict[str, Value]:
     """What the file says of its making. The probe's numbers have a fixed size: they are filled in later."""
     # absent from files that were never quantised; ours may hold Q8_0 tensors now
@@ -384,7 +387,7 @@ def _metadata(
     return {
         **quantised,
         "et2l.version": VERSION,
-        "et2l.adapter.digest": adapter.digest,
+        "et2l.adapter.digest": digest,
         "et2l.base.digest": base.model.digest,
         "et2l.parents": list(parents),
         "et2l.weights": [float(weight) for weight in parents.values()],

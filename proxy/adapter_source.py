@@ -17,10 +17,15 @@ from adapters.store import Store
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedAdapter:
-    """An adapter, what the user called it, and its card where it comes from the store."""
+    """An adapter, what the user called it, and its card where it comes from the store.
+
+    digest: the store's name for it. Tensors read back from a file may have their scalings folded in, so that
+    `adapter.digest` is another.
+    """
 
     name: str
     adapter: LoraAdapter
+    digest: str
     card: Card | None = None
 
 
@@ -31,9 +36,11 @@ def find_adapter(name: str, base: BaseModel, store_path: Path) -> NamedAdapter:
     """
     path = Path(name)
     if (path / CONFIG).is_file():
-        return NamedAdapter(path.name, _checked(read_peft(path, base.digest), base))
+        adapter = _checked(read_peft(path, base.digest), base)
+        return NamedAdapter(path.name, adapter, adapter.digest)
     if path.is_file():
-        return NamedAdapter(path.stem, read_gguf(path, base))
+        adapter = read_gguf(path, base)
+        return NamedAdapter(path.stem, adapter, adapter.digest)
     if not store_path.is_dir():
         raise AdapterNotFound(f"{name} is no PEFT folder and no file, and there is no adapter store in {store_path}")
     store = Store(store_path)
@@ -43,7 +50,7 @@ def find_adapter(name: str, base: BaseModel, store_path: Path) -> NamedAdapter:
         raise AdapterNotFound(f"{name} is no PEFT folder and no file, and {count} with it in {store_path}")
     stored = store.get(found[0])
     adapter = _checked(read_peft(stored.folder, stored.card.base_digest), base)
-    return NamedAdapter(stored.digest, adapter, stored.card)
+    return NamedAdapter(stored.digest, adapter, stored.digest, stored.card)
 
 
 def _checked(adapter: LoraAdapter, base: BaseModel) -> LoraAdapter:
@@ -51,8 +58,17 @@ def _checked(adapter: LoraAdapter, base: BaseModel) -> LoraAdapter:
     return adapter
 
 
-def weighted(named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> tuple[LoraAdapter, dict[str, float]]:
-    """One adapter of several, and each one's digest with its weight. No weights: equal shares of 1.
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighted:
+    """One adapter made of several. parents: each one's digest with its weight."""
+
+    adapter: LoraAdapter
+    digest: str
+    parents: Mapping[str, float]
+
+
+def weighted(named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> Weighted:
+    """The adapters' weighted sum. No weights: equal shares of 1.
 
     weights: by the adapters' names. Raises ValueError unless they name all of them and nothing else.
     """
@@ -60,7 +76,8 @@ def weighted(named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> tup
     if weights and (set(weights) != set(names) or len(set(names)) != len(names)):
         raise ValueError(f"--weights names {', '.join(weights)}; the adapters are {', '.join(names)}")
     shares = [weights.get(name, 1 / len(named)) for name in names]
-    parents = {one.adapter.digest: share for one, share in zip(named, shares, strict=True)}
+    parents = {one.digest: share for one, share in zip(named, shares, strict=True)}
     if shares == [1.0]:
-        return named[0].adapter, parents
-    return concat([one.adapter for one in named], shares), parents
+        return Weighted(named[0].adapter, named[0].digest, parents)
+    adapter = concat([one.adapter for one in named], shares)
+    return Weighted(adapter, adapter.digest, parents)

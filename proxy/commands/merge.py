@@ -17,7 +17,7 @@ from proxy.config import Config, ConfigError, load_config
 if TYPE_CHECKING:
     from adapters.base_files import BaseFiles
     from adapters.build_report import MergeReport
-    from adapters.lora import LoraAdapter
+    from proxy.adapter_source import Weighted
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         base = BaseFiles.read(args.base or config.model.path)
         named = [find_adapter(name, base.model, config.cache.store_path) for name in args.adapters]
-        adapter, parents = weighted(named, weights)
-        report = build(base, adapter, parents, store, args.output, config)
+        report = build(base, weighted(named, weights), store, args.output, config)
     except BuildRefused as exc:
         return fail(f"{exc.details}\nrefused: {exc}" if exc.details and not args.json else f"refused: {exc}")
     except (AdapterError, OSError, ValueError) as exc:
@@ -84,9 +83,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def build(
-    base: BaseFiles, adapter: LoraAdapter, parents: dict[str, float], store: str, output: Path | None, config: Config
-) -> MergeReport:
+def build(base: BaseFiles, made: Weighted, store: str, output: Path | None, config: Config) -> MergeReport:
     """Merge, verify and write the record: to `output`, or into the builds folder and its budget."""
     from adapters.builds import Builds, write_record
     from adapters.gguf_file import write_gguf
@@ -95,17 +92,18 @@ def build(
 
     if output is None:
         builds = Builds(config.builds.path, config.builds.max_bytes)
-        output = builds.path(adapter.digest, store)
-        builds.make_room(planned_bytes(base, adapter, store))
+        output = builds.path(made.digest, store)
+        builds.make_room(planned_bytes(base, made.adapter, store))
     with tempfile.TemporaryDirectory(prefix="et2l-merge-") as folder:
         attached = Path(folder) / "adapter.gguf"
-        write_gguf(adapter, attached, base.model)
+        write_gguf(made.adapter, attached, base.model)
         report = merge(
             base,
-            adapter,
+            made.adapter,
             output,
             store=store,
-            parents=parents,
+            digest=made.digest,
+            parents=made.parents,
             verify=lambda file: verify(base.model.path, attached, file),
             progress=progress_line() if sys.stderr.isatty() else None,
         )

@@ -211,9 +211,7 @@ def test_rows_that_are_no_whole_blocks_fall_back_to_a_type_they_fit():
 def test_what_was_merged_stands_in_the_files_metadata(base, tmp_path):
     adapter = random_adapter(base, 0.02)
     probe = Probe(kl=0.25, top1=0.5, base_kl=1.0, tokens=3)
-    merge(
-        base, adapter, tmp_path / "out.gguf", parents={"aaaa": 0.75, "bbbb": 0.25}, verify=lambda path: probe
-    )
+    merge(base, adapter, tmp_path / "out.gguf", parents={"aaaa": 0.75, "bbbb": 0.25}, verify=lambda path: probe)
     reader = gguf.GGUFReader(tmp_path / "out.gguf")
     values = {key: field.contents() for key, field in reader.fields.items() if key.startswith("et2l.")}
     assert values.pop("et2l.padding").strip() == ""

@@ -1,0 +1,116 @@
+"""`et2l merge` from its arguments to the files it leaves, on tiny models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adapters.base_files import BaseFiles
+from adapters.card import Card
+from adapters.compose import concat
+from adapters.gguf_file import write_gguf
+from adapters.gguf_io import read_header
+from adapters.peft_file import read_peft, write_peft
+from adapters.store import Store
+from proxy import probe as probing
+from proxy.cli import main
+from tests.adapters.tiny_models import random_adapter, write_tiny
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch) -> BaseFiles:
+    """A tiny model in a folder of its own, with a configuration that points at it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(probing, "TEXT", probing.TEXT[:60])
+    Path("config.toml").write_text('[model]\nname = "tiny"\npath = "base.gguf"\n[cache]\nstore_path = "store"\n')
+    return write_tiny(tmp_path / "base.gguf", "qwen2", "q5_0")
+
+
+def peft(base: BaseFiles, name: str, ratio: float = 0.1, seed: int = 1) -> str:
+    folder = Path(name)
+    folder.mkdir()
+    write_peft(random_adapter(base, ratio, seed=seed), folder, "tiny")
+    return name
+
+
+def test_a_peft_folder_merges_and_the_numbers_are_printed_as_json(base, capsys):
+    assert main(["merge", peft(base, "a"), "-o", "out.gguf", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert Path(told["path"]) == Path("out.gguf").absolute()
+    assert told["bytes"] == Path("out.gguf").stat().st_size
+    assert told["seconds"] > 0
+    assert told["gain"]["mean"] >= told["gain"]["min"] >= 0.9
+    assert told["cosine"]["min"] > 0.9
+    assert 0 <= told["kl"] < 0.01
+    assert told["top1"] > 0.9
+    record = json.loads(Path("out.json").read_text())
+    assert record["kl"] == told["kl"]
+    assert len(record["tensors"]) == 14
+    assert Path("out.svg").read_text().startswith("<svg")
+    assert read_header(Path("out.gguf")).metadata["et2l.probe.kl"] == pytest.approx(told["kl"])
+
+
+def test_without_an_output_the_build_goes_to_the_builds_folder(base, capsys):
+    adapter = random_adapter(base, 0.1)
+    write_gguf(adapter, Path("a.gguf"), base.model)
+    assert main(["merge", "a.gguf", "--store", "f16", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert Path(told["path"]).name == f"{told['adapter']}-f16.gguf"
+    assert Path(told["path"]).parent == Path("models/builds").absolute()
+
+
+def test_a_stored_adapter_merges_by_a_beginning_of_its_digest(base, capsys):
+    adapter = random_adapter(base, 0.1)
+    card = Card("generated", "tiny", base.model.digest, created=1.0, hint="count")
+    Store(Path("store")).put(adapter, card, base.model)
+    assert main(["merge", adapter.digest[:6], "-o", "out.gguf", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["adapter"] == adapter.digest
+
+
+def test_several_adapters_merge_with_their_weights(base, capsys):
+    names = [peft(base, "a", seed=1), peft(base, "b", seed=2)]
+    assert main(["merge", *names, "--weights", "a=0.6,b=0.4", "-o", "out.gguf", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    parts = [read_peft(Path(name), base.model.digest) for name in names]
+    assert told["adapter"] == concat(parts, [0.6, 0.4]).digest
+    assert told["parents"] == {parts[0].digest: 0.6, parts[1].digest: 0.4}
+
+
+def test_several_adapters_without_weights_have_equal_shares(base, capsys):
+    assert main(["merge", peft(base, "a"), peft(base, "b", seed=2), "-o", "out.gguf", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["parents"].values()) == {0.5}
+
+
+@pytest.mark.parametrize("weights", ["a=1", "a=0.5,c=0.5", "a=x"])
+def test_weights_that_do_not_fit_the_adapters_are_refused(base, capsys, weights):
+    assert main(["merge", peft(base, "a"), peft(base, "b"), "--weights", weights, "-o", "out.gguf"]) == 1
+    assert "--weights" in capsys.readouterr().err
+    assert not Path("out.gguf").exists()
+
+
+def test_a_lost_adapter_is_refused_with_the_table_and_the_reason(base, capsys):
+    assert main(["merge", peft(base, "a", ratio=0.005), "--store", "same", "-o", "out.gguf"]) == 1
+    told = capsys.readouterr().err
+    assert "refused: 14 of 14 changed tensors keep less than 90%" in told
+    assert "blk.0.attn_q.weight" in told
+    assert list(Path().glob("out*")) == []
+
+
+def test_the_table_is_printed_for_people(base, capsys):
+    assert main(["merge", peft(base, "a"), "-o", "out.gguf"]) == 0
+    told = capsys.readouterr().out
+    assert "blk.1.ffn_down.weight" in told
+    assert "KL 0.0" in told
+
+
+def test_an_adapter_that_is_nowhere_is_named(base, capsys):
+    assert main(["merge", "abcdef"]) == 1
+    assert "abcdef is no PEFT folder and no file" in capsys.readouterr().err
+
+
+def test_another_base_than_the_configured_one_can_be_given(base, tmp_path, capsys):
+    other = write_tiny(tmp_path / "other.gguf", "llama", "q4_k", seed=3)
+    assert main(["merge", peft(other, "a"), "--base", "other.gguf", "-o", "out.gguf", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["base"] == other.model.digest
