@@ -99,7 +99,9 @@ class EngineBackend:
         return {candidate.token: candidate.logprob for candidate in first.top}
 
     def _nats(self, prompt: tuple[int, ...], answer: tuple[int, ...], attached: Placement) -> float:
-        generation = Generation((*prompt, *answer), attached, max_tokens=0, prompt_logprobs=True)
+        generation = Generation(
+            (*prompt, *answer), attached, max_tokens=0, prompt_logprobs=True, prompt_logprobs_from=len(prompt)
+        )
         with self._submit(generation) as stream:
             for _ in stream:
                 pass

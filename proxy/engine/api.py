@@ -149,6 +149,8 @@ class Generation:
     Logprobs are of the model's own distribution, before temperature and the other sampling settings.
     prompt_logprobs: also compute every prompt token's (`Stream.prompt_logprobs`); with max_tokens 0 nothing
     is generated.
+    prompt_logprobs_from: the first prompt position they are wanted for. What comes before it may be reused from an
+    earlier request instead of being computed, and its logprobs may be None then.
     ignore_eos: end-of-generation tokens are never chosen.
     incremental: False delivers each answer as a single chunk at its end (cheaper; for non-streaming replies).
     """
@@ -161,6 +163,7 @@ class Generation:
     n: int = 1
     top_logprobs: int | None = None
     prompt_logprobs: bool = False
+    prompt_logprobs_from: int = 1
     ignore_eos: bool = False
     incremental: bool = True
 
@@ -172,6 +175,9 @@ class Generation:
         least = 0 if self.prompt_logprobs else 1
         if self.max_tokens is not None and self.max_tokens < least:
             raise ValueError(f"max_tokens is {self.max_tokens}, want at least {least}")
+        if not 1 <= self.prompt_logprobs_from <= max(1, len(self.prompt) - 1):
+            positions = f"1 to {len(self.prompt) - 1}"
+            raise ValueError(f"prompt_logprobs_from is {self.prompt_logprobs_from}, want a position from {positions}")
         if any(not text for text in self.stop):
             raise ValueError("a stop string is empty")
         if self.top_logprobs is not None and self.top_logprobs < 0:

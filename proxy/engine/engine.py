@@ -383,7 +383,7 @@ class Engine:
                 group=group,
                 tokens=list(generation.prompt),
                 max_new_tokens=answer.max_tokens,
-                reuse=not scored,
+                reuse_limit=generation.prompt_logprobs_from - 1 if scored else None,
                 all_logits=scored,
                 payload=answer,
             )

@@ -68,16 +68,16 @@ class SequencePool:
         needed = {id(run): run.length for seq in self.sequences if seq.busy for run in seq.runs}
         return self.used - sum(needed.values())
 
-    def cached(self, key: Hashable, tokens: list[int]) -> int:
+    def cached(self, key: Hashable, tokens: list[int], limit: int | None = None) -> int:
         """How many leading tokens `acquire` would find computed; the last one is always computed anew."""
-        return self._best(key, tokens)[1]
+        return self._best(key, tokens, limit)[1]
 
-    def acquire(self, key: Hashable, tokens: list[int], *, reuse: bool = True) -> KvSequence:
+    def acquire(self, key: Hashable, tokens: list[int], limit: int | None = None) -> KvSequence:
         """A busy sequence whose `tokens` are the longest computed prefix of `tokens`.
 
-        At least one sequence must not be busy. reuse=False starts from nothing.
+        At least one sequence must not be busy. limit: most tokens to take from there; None = all but the last.
         """
-        source, length = self._best(key, tokens) if reuse else (None, 0)
+        source, length = self._best(key, tokens, limit)
         if source is not None and self._continues(source, length):
             taken = source
             self._cut(taken, length)
@@ -135,10 +135,12 @@ class SequencePool:
         for number in range(len(self.sequences)):
             self.sequences[number] = KvSequence(number)
 
-    def _best(self, key: Hashable, tokens: list[int]) -> tuple[KvSequence | None, int]:
-        """The sequence with the longest usable prefix of tokens[:-1]; idle ones that end there first."""
+    def _best(self, key: Hashable, tokens: list[int], limit: int | None) -> tuple[KvSequence | None, int]:
+        """The sequence with the longest usable prefix of tokens[:limit]; idle ones that end there first."""
         best, length = None, 0
-        limit = len(tokens) - 1
+        limit = len(tokens) - 1 if limit is None else limit
+        if limit == 0:
+            return best, length
         for sequence in self.sequences:
             if sequence.key != key or not sequence.tokens:
                 continue

@@ -42,7 +42,8 @@ class Job:
     group: Group
     tokens: list[int]
     max_new_tokens: int
-    reuse: bool = True
+    reuse_limit: int | None = None
+    """Most tokens whose cells may come from other jobs; None = all but the last."""
     all_logits: bool = False
     """Logits of every pending token are wanted, not of the last alone."""
     payload: Any = None
@@ -111,15 +112,15 @@ class Scheduler:
             if job.group not in groups and self._turns(groups | {job.group}) > self.max_wait_steps + 1:
                 continue
             pool = self.pools[job.group.model]
-            cached = pool.cached(job.group, job.tokens) if job.reuse else 0
-            if job.reuse and self._is_being_computed(job, cached):
+            cached = pool.cached(job.group, job.tokens, job.reuse_limit)
+            if self._is_being_computed(job, cached):
                 continue
             if not self._has_room(job, cached):
                 break  # a job behind it must not take the room it is waiting for
             if not ready(job):
                 continue
             self.queue.remove(job)
-            job.sequence = pool.acquire(job.group, job.tokens, reuse=job.reuse)
+            job.sequence = pool.acquire(job.group, job.tokens, job.reuse_limit)
             job.admitted = self.step
             if job.group not in groups:
                 groups.add(job.group)
@@ -194,9 +195,9 @@ class Scheduler:
         """
         for other in self.running:
             if other.group == job.group and other.pending > 1:
-                limit = min(len(other.tokens), len(job.tokens) - 1)
-                saved = common_prefix(other.tokens, job.tokens, limit) - cached
-                if saved >= min(WORTH_WAITING_TOKENS, max(1, len(job.tokens) - 1 - cached)):
+                most = len(job.tokens) - 1 if job.reuse_limit is None else job.reuse_limit
+                saved = common_prefix(other.tokens, job.tokens, min(len(other.tokens), most)) - cached
+                if saved >= min(WORTH_WAITING_TOKENS, max(1, most - cached)):
                     return True
         return False
 

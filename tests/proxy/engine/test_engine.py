@@ -465,6 +465,23 @@ def test_prompt_logprobs_agree_with_the_answer_that_has_the_same_tokens(engine):
         assert [top.token for top in score.top] == [top.token for top in step.top]
 
 
+def test_scoring_from_a_position_reuses_what_comes_before_it_and_gives_the_same_numbers(engine):
+    prompt = engine.tokenize("a question of some length, asked before ")
+    whole = (*prompt, *engine.tokenize("its answer"))
+    stream = engine.submit(Generation(whole, max_tokens=0, prompt_logprobs=True))
+    list(stream)
+    assert stream.usage.cached_tokens == 0
+    expected = stream.prompt_logprobs[len(prompt) :]
+    list(engine.submit(Generation(prompt, max_tokens=3)))
+    again = engine.submit(Generation(whole, max_tokens=0, prompt_logprobs=True, prompt_logprobs_from=len(prompt)))
+    list(again)
+    assert again.usage.cached_tokens == len(prompt) - 1
+    for score, other in zip(again.prompt_logprobs[len(prompt) :], expected, strict=True):
+        assert score.logprob == pytest.approx(other.logprob, abs=1e-4)
+    with pytest.raises(ValueError, match="prompt_logprobs_from"):
+        Generation(prompt, prompt_logprobs=True, prompt_logprobs_from=len(prompt))
+
+
 def test_a_long_prompt_is_scored_over_several_steps_while_others_are_answered(make_engine):
     engine = make_engine(batch_tokens=16)
     other = engine.submit(ask(engine, "hello", max_tokens=100))

@@ -130,7 +130,7 @@ def test_nothing_is_reused_when_the_caller_wants_every_token_computed():
     pool, memory = make()
     sequence, _ = compute(pool, memory, "a", list(range(20)))
     pool.release(sequence, keep=True)
-    assert compute(pool, memory, "a", list(range(20)), reuse=False)[1] == 0
+    assert compute(pool, memory, "a", list(range(20)), limit=0)[1] == 0
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 15, 16, 17, 47, 48, 49, 200])

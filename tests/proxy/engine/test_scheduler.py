@@ -241,7 +241,7 @@ def test_a_job_whose_adapter_is_not_loaded_yet_stays_in_the_queue_and_holds_nobo
 def test_scored_prompts_take_no_more_logits_than_a_step_has():
     bench = Bench(batch=16)
     bench.scheduler.max_outputs = 5
-    job = bench.submit(A, list(range(30)), new_tokens=1, reuse=False, all_logits=True)
+    job = bench.submit(A, list(range(30)), new_tokens=1, reuse_limit=0, all_logits=True)
     other = bench.submit(A, list(range(100, 104)), new_tokens=9)
     bench.step()
     bench.step()
