@@ -36,7 +36,7 @@ lint: dev
 
 # Each file of bench/ is a command that prints its own numbers, measured against a peer in the same run.
 bench: setup dev
-	@set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py); done
+	@set -e; for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py); done
 
 # llama.cpp's own server and tools, with the same CPU flags as our library: to measure and check against.
 peers: peers/built
