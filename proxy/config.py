@@ -101,6 +101,7 @@ class AdaptConfig:
 class EmbedderConfig:
     path: Path | None = None
     threads: int = number(1, 1)
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)

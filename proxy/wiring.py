@@ -214,7 +214,10 @@ def open_specialiser(
             return Specialiser(EmptyShelf(config.model.name), open_embedder_of(config.embedder), base)
         device = chosen_device(config.adapt.device)
         hypernetwork = open_hypernetwork(folder, base.digest, device)
-        embedder = open_text_embedder(hypernetwork, str(config.embedder.path or ""), config.embedder.threads, device)
+        wanted = config.embedder
+        embedder = open_text_embedder(
+            hypernetwork, str(wanted.path or ""), wanted.threads, device, wanted.trust_remote_code
+        )
         et2l = open_et2l(
             embedder,
             hypernetwork,

@@ -36,15 +36,19 @@ def trained_template(folder: Path) -> str | None:
 
 
 def open_text_embedder(
-    network: GatedHypernetwork | SakanaHypernetwork, path: str, threads: int, device: str = "cpu"
+    network: GatedHypernetwork | SakanaHypernetwork,
+    path: str,
+    threads: int,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
 ) -> TextEmbedder:
     """The embedder whose vectors a hypernetwork was trained on.
 
-    path: its folder, "" = the packaged one, or the encoder a SakanaAI checkpoint names. Raises
-    CheckpointError or EmbedderError.
+    path: its folder, "" = the packaged one, or the encoder a SakanaAI checkpoint names. trust_remote_code: run the
+    Python that such an encoder brings along. Raises CheckpointError or EmbedderError.
     """
     if isinstance(network, SakanaHypernetwork):
-        return CheckpointEmbedder(network.config, path, device)
+        return CheckpointEmbedder(network.config, path, device, trust_remote_code)
     embedder = open_embedder(path, threads)
     wanted = network.config.embedder_digest
     if embedder.digest != wanted:

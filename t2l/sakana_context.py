@@ -120,7 +120,7 @@ class CheckpointEmbedder:
             raise CheckpointError(
                 f"cannot load the encoder {name!r} this T2L checkpoint was trained with: {exc}. "
                 "Put it in a local folder and name that folder; "
-                "an encoder with its own Python code needs trust_remote_code"
+                "an encoder with its own Python code needs embedder.trust_remote_code"
             ) from exc
         self._tokenizer.padding_side = "right"
         if self._tokenizer.pad_token is None:

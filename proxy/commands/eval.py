@@ -182,7 +182,10 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
         raise CheckpointError(f"{folder} was trained for another model file than {config.model.path}")
     if needed == {"mt-lora"}:
         return Sources(multi_task=network.multi_task, oracle=oracle)
-    embedder = open_text_embedder(network, str(config.embedder.path or ""), config.embedder.threads, device)
+    wanted = config.embedder
+    embedder = open_text_embedder(
+        network, str(wanted.path or ""), wanted.threads, device, wanted.trust_remote_code
+    )
 
     def generate(text: str) -> LoraAdapter:
         return network.generate(embedder.embed([text]))[0]

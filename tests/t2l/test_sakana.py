@@ -19,7 +19,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from proxy.commands import t2l as command
-from t2l.checkpoint import open_hypernetwork, trained_template
+from t2l.checkpoint import open_hypernetwork, open_text_embedder, trained_template
 from t2l.hypernetwork import CheckpointError
 from t2l.sakana import load_sakana
 from t2l.sakana_check import TOLERANCE, check_parity
@@ -511,3 +511,22 @@ def test_a_checkpoint_of_either_family_opens_by_its_files_and_a_missing_one_is_n
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="no readable gated checkpoint"):
         open_hypernetwork(tmp_path / "empty", "base")
+
+
+def test_an_encoders_own_python_runs_only_where_it_is_trusted(tmp_path, monkeypatch):
+    """A folder like gte-large-en-v1.5's: its config names a class in a Python file beside it."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    mark = tmp_path / "ran"
+    (folder / "own.py").write_text(f"open({str(mark)!r}, 'w').close()\nraise ImportError('far enough')\n")
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "new", "auto_map": {"AutoConfig": "own.C", "AutoModel": "own.M"}})
+    )
+    network = load_sakana(write_checkpoint(tmp_path / "checkpoint"))
+    with pytest.raises(CheckpointError, match=r"embedder\.trust_remote_code"):
+        open_text_embedder(network, str(folder), threads=1)
+    assert not mark.exists()
+    with pytest.raises(CheckpointError):
+        open_text_embedder(network, str(folder), threads=1, trust_remote_code=True)
+    assert mark.exists()
