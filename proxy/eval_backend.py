@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from proxy.engine.api import (
 from t2l.evaluate.backend import BackendError, Likelihood, Reply
 from t2l.evaluate.prompts import Messages
 
+PROBE = ({"role": "system", "content": "s"}, {"role": "user", "content": "u"})
 GREEDY = Sampling(temperature=0.0)
 TOP = 64
 """Most likely tokens looked at for the options; a letter that is not among them is asked for by itself."""
@@ -32,13 +34,15 @@ class EngineBackend:
     files."""
 
     def __init__(self, engine: EngineApi, base: BaseModel, concurrency: int) -> None:
-        self.identity = f"engine:{base.digest}"
         self.concurrency = concurrency
         self._engine = engine
         self._base = base
         self._folder = tempfile.TemporaryDirectory(prefix="et2l-eval-")
         self._numbers = count()
         self._end = self._end_tokens()
+        # A checkpoint may bring a chat template of its own: other prompts, other results.
+        template = sha256(repr(self._prompt(PROBE)).encode()).hexdigest()[:8]
+        self.identity = f"engine:{base.digest}:{template}"
 
     def close(self) -> None:
         self._folder.cleanup()
@@ -117,6 +121,10 @@ class EngineBackend:
     def _prompt(self, messages: Messages) -> tuple[int, ...]:
         try:
             return self._engine.chat_tokens(messages)
+        except BadMessages:
+            pass  # Gemma 2's and others know no system role
+        try:
+            return self._engine.chat_tokens(without_system(messages))
         except BadMessages as exc:
             raise BackendError(f"the chat template refuses these messages: {exc}") from exc
 
@@ -133,3 +141,12 @@ class EngineBackend:
         )
         start = (*prompt, *self._answer("x"))
         return whole[len(start) : len(start) + 1] if whole[: len(start)] == start else ()
+
+
+def without_system(messages: Messages) -> Messages:
+    """The system text in front of the first user message instead, where there is any."""
+    system = "".join(message["content"] for message in messages if message["role"] == "system")
+    turns = [message for message in messages if message["role"] != "system"]
+    if not system or not turns:
+        return tuple(turns)
+    return ({**turns[0], "content": f"{system}\n\n{turns[0]['content']}"}, *turns[1:])

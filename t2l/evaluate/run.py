@@ -143,6 +143,8 @@ def evaluate(
         metric, max_tokens = data.metric(task), answer_limit(data, task, backend, settings.seed)
         for item in items:
             check_item(metric, item)
+        if settings.hint_only and not any("input_start" in item.meta for item in items):
+            notes.append(f"{task}: prompts keep their instruction, there is no meta.input_start")
         for arm in settings.arms:
             condition = arms.condition(arm, task, items)
             if condition.note:

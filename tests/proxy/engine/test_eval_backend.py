@@ -13,6 +13,8 @@ from adapters.gguf_file import BaseModel
 from adapters.lora import LoraAdapter, LoraDelta
 from adapters.peft_file import write_peft
 from proxy import cli
+from proxy.config import EngineConfig
+from proxy.engine.engine import Engine
 from proxy.eval_backend import EngineBackend
 from t2l.embedder import open_embedder
 from t2l.evaluate.backend import BackendError
@@ -111,6 +113,20 @@ def test_options_outside_the_likeliest_tokens_are_asked_for_one_by_one(
     monkeypatch.setattr("proxy.eval_backend.TOP", 1)
     assert backend.best_option(ASKED, tuple("ABCDEFGH"), at) == best
     backend.close()
+
+
+def test_a_template_without_a_system_role_gets_the_system_text_in_the_question(tiny_model_path):
+    refuse = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    config = EngineConfig(context_tokens=512, max_sequences=1, threads=1)
+    engine = Engine(tiny_model_path, config, refuse + "{{ m.content }}|{% endfor %}")
+    try:
+        backend = EngineBackend(engine, BaseModel.read(tiny_model_path), 1)
+        asked = ({"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"})
+        assert engine.detokenize(backend._prompt(asked)) == "Be kind.\n\nHi|"
+        assert engine.detokenize(backend._prompt(ASKED)) == "Which one?|"
+        backend.close()
+    finally:
+        engine.close()
 
 
 def test_a_prompt_beyond_the_context_is_one_items_failure(make_engine, tiny_model_path):

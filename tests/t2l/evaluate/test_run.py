@@ -138,6 +138,11 @@ def test_an_item_that_cannot_be_asked_scores_nothing_and_is_counted(data, tmp_pa
     assert "holds 8" in next(one.error for one in found.results if one.error)
 
 
+def test_prompts_that_keep_their_instruction_under_hint_only_are_noted(data, tmp_path):
+    found, _ = run(data, tmp_path, settings=Settings(("base",), ("copy",), hint_only=True))
+    assert found.notes == ("copy: prompts keep their instruction, there is no meta.input_start",)
+
+
 def test_progress_counts_every_item_and_says_what_is_left(data, tmp_path):
     class Screen:
         text = ""
