@@ -29,9 +29,7 @@ Mode = Literal["learned", "equal", "hierarchical"]
 
 
 class ComposerError(Exception):
-    """Composer weights or a request's weights cannot be used; the message says which and what was
-    expected.
-    """
+    """Composer weights, or a request's, cannot be used; the message says which and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,9 @@ class ComposerSettings:
     """What stands beside the tensors in `composer.safetensors`.
 
     hidden: width of f_w's hidden layer.
-    gain_scale: logits per unit of measured gain; at 4, a gain of 0.5 nats over another skill's weighs e^2 = 7 times.
+    gain_scale: logits per unit of measured gain; at 4, a gain 0.5 nats above another's weighs e^2 = 7 times.
     task_share: what the "task" candidate gets of the whole, the skills share the rest; 1 = no skill adapters.
-    no_adapter_share: how much of the whole is left to the base model: all weights sum to 1 - no_adapter_share.
+    no_adapter_share: what is left to the base model: all weights sum to 1 - no_adapter_share.
     near: cosine of skill embeddings from which hierarchical composition merges two skills first.
     """
 
@@ -58,9 +56,7 @@ class ComposerSettings:
 
 
 class WeightNetwork(nn.Module):
-    """f_w: [e_d ; v_s] (k, 2E) -> logits (k,). The last layer starts at zero, so training starts from the
-    gains.
-    """
+    """f_w: [e_d ; v_s] (k, 2E) -> logits (k,). Its last layer starts at zero: training starts from the gains."""
 
     def __init__(self, embedding_dim: int, hidden: int) -> None:
         super().__init__()
@@ -125,9 +121,7 @@ class Composer:
             return dict.fromkeys(skills, 1 / len(skills))
         logits = self.logits(task_embedding, skills)
         if self.mode == "hierarchical":
-            return hierarchical_shares(
-                logits, [self._vectors[name] for name in skills], skills, self.settings.near
-            )
+            return hierarchical_shares(logits, [self._vectors[name] for name in skills], skills, self.settings.near)
         return dict(zip(skills, logits.softmax(0).tolist(), strict=True))
 
 
@@ -200,7 +194,5 @@ def load_network(folder: Path, embedding_dim: int) -> tuple[WeightNetwork, Compo
         network = WeightNetwork(embedding_dim, settings.hidden)
         network.load_state_dict(tensors)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:
-        raise ComposerError(
-            f"{path} is no readable composer for embeddings of {embedding_dim}: {exc}"
-        ) from exc
+        raise ComposerError(f"{path} is no readable composer for embeddings of {embedding_dim}: {exc}") from exc
     return network, settings

@@ -3,8 +3,8 @@
 KeyMatch reads keywords (t2l/skills.py), SemSim compares with exemplars (t2l/exemplars.py); both look at what the
 task asserts, not at what it refuses or leaves to others (t2l/language.py).
 
-One departure from the formula: where no score exceeds its tau, the best one counts if it misses by less than SLACK. Terse
-hints ("fix the first failing test") give little evidence of anything; asking as much of them as of a paragraph
+One departure from the formula: where no score exceeds its tau, the best one counts if it misses by less than SLACK.
+Terse hints ("fix the first failing test") give little evidence of anything; asking as much of them as of a paragraph
 left a fifth of them without a skill, and lowering tau for all gives paragraphs skills that they do not need.
 """
 
@@ -38,9 +38,7 @@ class SkillScore:
 class Decomposer:
     """Immutable after construction; may be called from any thread."""
 
-    def __init__(
-        self, skills: SkillSet, embedder: TextEmbedder, exemplars: Exemplars, alpha: float
-    ) -> None:
+    def __init__(self, skills: SkillSet, embedder: TextEmbedder, exemplars: Exemplars, alpha: float) -> None:
         """alpha: KeyMatch's share of the score, in [0, 1]."""
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha {alpha}: expected a number from 0 to 1")

@@ -31,7 +31,8 @@ MOST_NAMED = 2
 _logger = logging.getLogger(__name__)
 
 _FILLERS = re.compile(
-    r"(?<![\w/])(?:pls|plz|thx|thanks(?: in advance)?|thank you|hey(?: there)?|ok(?:ay)?,? so|so basically|basically|kinda|sorta|btw)(?![\w/])[,!]*\s*"
+    r"(?<![\w/])(?:pls|plz|thx|thanks(?: in advance)?|thank you|hey(?: there)?|ok(?:ay)?,? so"
+    r"|so basically|basically|kinda|sorta|btw)(?![\w/])[,!]*\s*"
     r"|^(?:那个|嗯|呃|就是说)[，,]?\s*",
     re.IGNORECASE,
 )
@@ -119,7 +120,7 @@ def apply_rules(task: str, skills: SkillSet) -> str:
     named = _named_skills(text, skills)
     if count_words(text) > LONGEST or (not named and count_words(text) <= _TOO_VAGUE):
         return text
-    if not has_action(text):
+    if not has_action(text) and not text.startswith(_openings(skills, language)):
         action = named[0].action if named else _PLAIN_ACTION
         text = action[language] + _COLON[language] + text
     goals = [skill.goal[language] for skill in named] or [_PLAIN_GOAL[language]]
@@ -131,27 +132,34 @@ def apply_rules(task: str, skills: SkillSet) -> str:
 
 
 def _formal(text: str) -> str:
-    text = re.sub(r"[ \t]+", " ", text).strip()
-    text = _FILLERS.sub("", text)
+    while (formal := _formal_once(text)) != text:  # what one rule leaves may concern another; each shortens the text
+        text = formal
+    return text
+
+
+def _formal_once(text: str) -> str:
+    text = _FILLERS.sub("", re.sub(r"[ \t]+", " ", text))
     for pattern, formal in _SHORTHAND:
         text = pattern.sub(formal, text)
     text = re.sub(r"([!?！？])\1+", r"\1", text)
-    return re.sub(r"[ \t]+([,.;!?])(?=\s|$)", r"\1", text).strip(" ,，") or text
+    text = re.sub(r"[ \t]+([,.;!?])(?=\s|$)", r"\1", text)
+    return text.strip(" \t\r\n,，") or text.strip()
+
+
+def _openings(skills: SkillSet, language: str) -> tuple[str, ...]:
+    actions = [_PLAIN_ACTION[language], *(skill.action[language] for skill in skills.skills)]
+    return tuple(action + _COLON[language] for action in actions)
 
 
 def _named_skills(text: str, skills: SkillSet) -> list[Skill]:
     folded = plain(text)
     said = asserted(folded)
-    matches = [
-        (skill.key_match(said), skill) for skill in skills.skills if not refuses(folded, skill.activity)
-    ]
+    matches = [(skill.key_match(said), skill) for skill in skills.skills if not refuses(folded, skill.activity)]
     named = sorted((pair for pair in matches if pair[0] >= NAMED_FROM), key=lambda pair: -pair[0])
     return [skill for _, skill in named[:MOST_NAMED]]
 
 
 def _closed(text: str, language: str) -> str:
     return (
-        text
-        if text.endswith((".", "!", "?", "。", "！", "？", ":", "："))
-        else text.rstrip(",，;；") + _STOP[language]
+        text if text.endswith((".", "!", "?", "。", "！", "？", ":", "：")) else text.rstrip(",，;；") + _STOP[language]
     )

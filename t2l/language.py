@@ -1,7 +1,7 @@
 """What the words of a hint say before any model reads them: folding, language, and what is refused.
 
-"Solve it, no code" asks for no code: matching keywords on the bare text would find code. Everything that looks
-for words in a hint therefore looks in `asserted(text)`, from which refused spans are cut out.
+"Solve it, no code" asks for no code: matching keywords on the bare text would find code. Everything that
+looks for words in a hint therefore looks in `asserted(text)`, from which refused spans are cut out.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ _LATIN_WORD = re.compile(r"[A-Za-z][A-Za-z'\-]*")
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-"})
 
 _CUE_EN = r"""(?<![a-z0-9'])(?:
-    do\ not | don'?t | never | must\ not | mustn'?t | should\ not | shouldn'?t | (?<=you\ )(?:cannot|can'?t|may\ not)
-  | without | w/o | no | not | nothing | nor | neither | avoid(?:ing)? | except(?:ing)? | exclud(?:e|ing) | ignor(?:e|ing)
-  | skip(?:ping)? | instead\ of | rather\ than | refrain\ from | stay\ away\ from | leave\ out | omit | refuse
+    do\ not | don'?t | never | must\ not | mustn'?t | should\ not | shouldn'?t
+  | (?<=you\ )(?:cannot|can'?t|may\ not) | without | w/o | (?<!yes\ or\ )(?<!yes/)(?<!yes\ /\ )no | not
+  | nothing | nor | neither | avoid(?:ing)?
+  | except(?:ing)? | exclud(?:e|ing) | ignor(?:e|ing) | skip(?:ping)?
+  | instead\ of | rather\ than | refrain\ from | stay\ away\ from | leave\ out | omit | refuse
 )(?![a-z0-9'])"""
 _CUE_ZH = r"""(?:
-    不要 | 不用 | 不必 | 不需要? | 不得 | 不能 | 不可以? | 不许 | 不准 | 不应该? | 不该 | 无需 | 无须 | 禁止 | 严禁 | 避免 | 拒绝
-  | 切勿 | 请勿 | 勿 | (?<![级类性区识分判鉴特个辨差])别(?![人名的墅处])
+    不要 | 不用 | 不必 | 不需要? | 不得 | 不能 | 不可以? | 不许 | 不准 | 不应该? | 不该 | 无需 | 无须
+  | 禁止 | 严禁 | 避免 | 拒绝 | 切勿 | 请勿 | 勿 | (?<![级类性区识分判鉴特个辨差])别(?![人名的墅处])
   | 不(?=[写做讲谈给含带涉包解评替翻改输生回算说提推使吃看聊讨作加])
 )"""
 _NOT_A_CUE = re.compile(
     r"not (?:only|just|necessarily|stated|sure)\b|no (?:more|less|fewer|longer|later|earlier|matter|one)\b"
-    r"|without (?:doubt|fail|exception)\b|never fail|(?:do not|don'?t) (?:forget|hesitate)|nothing (?:but|except)\b"
+    r"|without (?:doubt|fail|exception)\b|never fail|(?:do not|don'?t) (?:forget|hesitate)"
+    r"|nothing (?:but|except)\b"
     r"|no[- ](?:code|sql)(?= (?:platform|tool|app|database|db))|不要忘记?了?|不得不|不能不|避免不了"
 )
 _END_EN = re.compile(r"[,;:!?\n()]|\.(?=\s|$)|\s-\s|—|\b(?:but|only|just|unless|until|though|please)\b")
@@ -38,24 +41,35 @@ _LIST_OR = re.compile(r"(?:,[^,.;:!?\n]{1,40}){0,5},?\s(?:n?or)\s[^,.;:!?\n]*")
 _LIST_AND = re.compile(r"(?:,[^,.;:!?\n]{1,40}){0,5},?\s(?:or|and)\s[^,.;:!?\n]*")
 _CUE = re.compile(f"(?P<en>{_CUE_EN})|(?P<zh>{_CUE_ZH})", re.VERBOSE)
 _ELSEWHERE = re.compile(
-    r"[^.;!?\n]*\b(?:is|are|by|to|for|belongs? to|up to|have|has)\s(?:another|an?other|a different|a separate|some(?:one|body) else'?s?"
-    r"|other)\s(?:bots?|assistants?|agents?|teams?|departments?|persons?|people|tools?|models?|systems?|job|services?)\b"
-    r"[^.;!?\n]*|[^.;!?\n]*\b(?:is|are) (?:not|none of) (?:your|its|my|our) (?:concern|job|task|business|remit)\b[^.;!?\n]*"
-    r"|[^，。；！？\n]*(?:由(?:别|其他|其它|另)|交给(?:别|其他|其它|另)|是(?:别人|其他|另一)|另一个(?:机器人|助手|模型|系统))[^，。；！？\n]*"
+    r"[^.;!?\n]*\b(?:is|are|by|to|for|belongs? to|up to|have|has)\s"
+    r"(?:another|a different|a separate|some(?:one|body) else'?s?|other)\s"
+    r"(?:bots?|assistants?|agents?|teams?|departments?|persons?|people|tools?|models?|systems?|job|services?)\b"
+    r"[^.;!?\n]*"
+    r"|[^.;!?\n]*\b(?:is|are) (?:not|none of) (?:your|its|my|our) (?:concern|job|task|business|remit)\b"
+    r"[^.;!?\n]*"
+    r"|[^，。；！？\n]*(?:由(?:别|其他|其它|另)|交给(?:别|其他|其它|另)|是(?:别人|其他|另一)"
+    r"|另一个(?:机器人|助手|模型|系统))[^，。；！？\n]*"
 )
+"""A sentence that leaves something to somebody else."""
 _FILLER = (
-    r"(?:\s*(?:write|writes|writing|produce|output|give|giving|include|including|show|showing|generate|use|using|provide|add|return"
-    r"|need|want|do|doing|do any|any|an?|the|me|us|my|some|actual|sample|full|real|further|extra|to|of|in|into"
-    r"|写出?|做|给出?|输出|生成|使?用|提供|带|附|包含|出现|任何|具体的?|完整的?|额外的?)(?![a-z]))*\s*"
+    r"(?:\s*(?:write|writes|writing|produce|output|give|giving|include|including|show|showing|generate|use|using"
+    r"|provide|add|return|need|want|do|doing|any|an?|the|me|us|my|some|actual|sample|full|real|further|extra|to|of"
+    r"|in|into|写出?|做|给出?|输出|生成|使?用|提供|带|附|包含|出现|任何|具体的?|完整的?|额外的?)(?![a-z]))*\s*"
 )
-_REST = r"(?:\s*(?:samples?|snippets?|examples?|listings?|blocks?|示例|片段))?\s*(?:$|[,、.;]|(?:and|or|nor|at all|please|here|和|或)\b)"
+"""Words that may stand between a refusal and the activity it refuses."""
+_REST = (
+    r"(?:\s*(?:samples?|snippets?|examples?|listings?|blocks?|示例|片段))?"
+    r"\s*(?:$|[,、.;]|(?:and|or|nor|at all|please|here|和|或)\b)"
+)
 GAP = " | "
 """What stands in `asserted` text where a refused span was: no keyword reaches across it."""
+MOST_CHARACTERS = 4000
+"""How much of a text is read: more than any task hint needs, and a bound on what the patterns may cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One thing a hint refuses or excludes: `cue` governs `what`; start and end are offsets in the folded text."""
+    """One thing a hint refuses: `cue` governs `what`; start and end are offsets in the folded text."""
 
     cue: str
     what: str
@@ -64,8 +78,11 @@ class Refusal:
 
 
 def plain(text: str) -> str:
-    """The text folded for matching: NFKC, small letters, straight quotes, single spaces; line breaks stay."""
-    folded = unicodedata.normalize("NFKC", text).translate(_QUOTES).lower()
+    """The text's first MOST_CHARACTERS folded for matching: NFKC, small letters, straight quotes, single spaces.
+
+    Line breaks stay.
+    """
+    folded = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).translate(_QUOTES).lower()
     return re.sub(r"[^\S\n]+", " ", folded).strip()
 
 
@@ -101,10 +118,8 @@ def asserted(text: str) -> str:
 
 
 def refuses(text: str, activity: re.Pattern[str]) -> bool:
-    """Whether a folded text refuses an activity itself ("no code"), not only something about it ("no code fences")."""
-    head = re.compile(
-        f"{_FILLER}(?:[^,]*?(?:,|、|\\b(?:or|nor|and)\\b|和|或){_FILLER})?(?:{activity.pattern}){_REST}"
-    )
+    """Whether a folded text refuses an activity itself ("no code"), not something about it ("no code fences")."""
+    head = re.compile(f"{_FILLER}(?:[^,]*?(?:,|、|\\b(?:or|nor|and)\\b|和|或){_FILLER})?(?:{activity.pattern}){_REST}")
     return any(head.match(refusal.what) for refusal in refusals(text))
 
 

@@ -73,9 +73,7 @@ class Et2l:
         composer: Composer,
     ) -> None:
         if embedder.dim != hypernetwork.embedding_dim:
-            raise ValueError(
-                f"embedder gives {embedder.dim} numbers, hypernetwork takes {hypernetwork.embedding_dim}"
-            )
+            raise ValueError(f"embedder gives {embedder.dim} numbers, hypernetwork takes {hypernetwork.embedding_dim}")
         self.embedder = embedder
         self.enhancer = enhancer
         self.decomposer = decomposer
@@ -113,7 +111,7 @@ class Et2l:
             enhancement = self.enhancer.enhance(task)
         with _timed(timings, "decompose"):
             needed = self._needed(enhancement.rewritten, skills, weights)
-        if not needed and not weights:
+        if not needed and weights is None:
             reason = "no skill scores above its threshold"
             return NoSkill(task, enhancement, (), reason, timings)
         with _timed(timings, "embed"):

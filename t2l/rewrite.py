@@ -27,13 +27,12 @@ Rewritten: 阅读用户给出的文字，总结其要点，50字以内。
 Description: {task}
 Rewritten:"""
 
-_STOP_WORDS = frozenset(
-    """
+_STOP = """
     a an and any are as at be but by can do for from have help i if in into is it its like me my of
     on or our pls please so some stuff that the their them then they thing things this to us want we
     what when which will with you your just ok
-    """.split()
-)
+    """
+_STOP_WORDS = frozenset(_STOP.split())
 _LATIN = re.compile(r"[a-z][a-z0-9+#._'\-]*", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*%?")
 _NAME = re.compile(r"(?<![.!?\n] )(?<!^)\b[A-Z][\w\-]*")

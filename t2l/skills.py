@@ -1,4 +1,4 @@
-"""The basic skills: reads `skills.toml` into values and matches their keywords. Knows no model and no threshold logic.
+"""The basic skills: reads `skills.toml` into values and matches their keywords. Knows no model.
 
 A skill is data. A new one is a new table in that file; nothing is trained and no code changes.
 """
@@ -36,7 +36,7 @@ class Skill:
     """One basic skill.
 
     template: what the hypernetwork is given, with `{task}` where the task goes.
-    action, goal: by language ("en", "zh"), what the enhancer opens a hint without a verb with, and the outcome it names.
+    action, goal: by language ("en", "zh"), how the enhancer opens a hint without a verb, and the outcome it names.
     exemplars: tasks that need this skill, for SemSim.
     activity: the words that name the skill itself; refused in a hint ("no code"), they exclude the skill.
     tau: a hint needs the skill when its score is greater.
@@ -65,7 +65,7 @@ class Skill:
     def key_match(self, text: str) -> float:
         """Evidence in [0, 1]: 1 - prod(1 - w) over the keywords found, less the weights against.
 
-        Noisy-or, so that two fair hints count as one strong one and no list's length changes another's meaning.
+        Noisy-or: two fair hints count about as one strong one, and a longer list does not dilute a short one.
         """
         doubt, against = 1.0, 0.0
         for keyword in self.matched(text):
@@ -162,9 +162,7 @@ def _skill(name: str, table: Any, weights: Mapping[str, float]) -> Skill:
         _by_language(f"{name}.goal", table["goal"]),
         exemplars,
         _keywords(name, table["keywords"], weights),
-        re.compile(
-            "|".join(compile_keyword(source).pattern for source in activity) or r"(?!)", re.IGNORECASE
-        ),
+        re.compile("|".join(compile_keyword(source).pattern for source in activity) or r"(?!)", re.IGNORECASE),
         _number(f"{name}.tau", table["tau"], 0, 1),
         _number(f"{name}.gain", table["gain"], -10, 10),
     )
@@ -183,9 +181,7 @@ def _keywords(name: str, table: Any, weights: Mapping[str, float]) -> tuple[Keyw
             try:
                 found[source] = Keyword(source, compile_keyword(source), weights[kind])
             except re.error as exc:
-                raise SkillsError(
-                    f"{name}.keywords.{kind}: {source!r} is no regular expression: {exc}"
-                ) from exc
+                raise SkillsError(f"{name}.keywords.{kind}: {source!r} is no regular expression: {exc}") from exc
     return tuple(found.values())
 
 

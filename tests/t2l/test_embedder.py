@@ -18,11 +18,6 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def minilm() -> Embedder:
-    return open_embedder()
-
-
 def test_vectors_equal_those_of_sentence_transformers(minilm: Embedder) -> None:
     from sentence_transformers import SentenceTransformer
 
