@@ -79,7 +79,7 @@ class GatedHypernetwork:
         self.config = config
         self.digest = digest
         self._device = torch.device(device)
-        self._network = network.to(self._device).eval()
+        self.network = network.to(self._device).eval()
         self._a = {path: lora[f"{path}.lora_a"].half() for path in config.shapes}
         self._b = {path: lora[f"{path}.lora_b"].float().to(self._device) for path in config.shapes}
 
@@ -100,8 +100,16 @@ class GatedHypernetwork:
         """See `Hypernetwork.generate`. Tensors come out as float16 on the CPU; A is shared by all of them."""
         if task_embeddings.ndim != 2 or task_embeddings.shape[1] != self.embedding_dim:
             raise ValueError(f"task embeddings {tuple(task_embeddings.shape)}: want (k, {self.embedding_dim})")
-        gates = self._network(task_embeddings.float().to(self._device))  # (k, modules, rank)
+        gates = self.network(task_embeddings.float().to(self._device))  # (k, modules, rank)
         return tuple(self._adapter(row) for row in gates)
+
+    def lora_a(self, path: str) -> torch.Tensor:
+        """The shared A of a module, (rank, in_features), float16."""
+        return self._a[path]
+
+    def lora_b(self, path: str) -> torch.Tensor:
+        """The ungated B of a module, (out_features, rank), float32."""
+        return self._b[path]
 
     def multi_task(self) -> LoraAdapter:
         """The description-independent adapter: all gates 1. A baseline; what the gates start from."""

@@ -31,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         )
         one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
         one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs") / kind, metavar="DIR")
+        one.add_argument("--from", dest="start", type=Path, metavar="DIR", help="begin at this checkpoint's weights")
         one.add_argument("--steps", type=int, default=1000, help="optimiser steps in all (default: %(default)s)")
         one.add_argument("--batch-tokens", type=int, default=640, help="padded tokens a step (default: %(default)s)")
         one.add_argument("--rank", type=int, default=16)
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from proxy.config import load_config
     from t2l.embedder import open_embedder
     from t2l.evaluate.data import DataError
+    from t2l.hypernetwork import CheckpointError
     from t2l.train.hypernet import Trainer, TrainSettings
     from t2l.train.plot import plot_log
 
@@ -73,8 +75,10 @@ def run(args: argparse.Namespace) -> int:
         trainer = Trainer(
             settings, config.model.path, config.model.name, base.digest, args.data, args.run_folder, embedder, device
         )
+        if args.start:
+            trainer.start_from(args.start)
         last = trainer.fit()
-    except DataError as exc:
+    except (DataError, CheckpointError) as exc:
         print(f"et2l train: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

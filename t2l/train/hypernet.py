@@ -19,13 +19,16 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from t2l.embedder import TextEmbedder
-from t2l.gated import GatedConfig, GateNetwork
+from t2l.gated import GatedConfig, GateNetwork, load_gated
+from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
 from t2l.train.batches import Batch, bucketed, collate, tokenize
 from t2l.train.data import Example, Mixture, dev_examples
 
 POOL_BATCHES = 8
 """Batches drawn and sorted by length together: less padding, at the price of more even batches."""
+MEAN_OVER = 256
+"""Descriptions over which a checkpoint's gates are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,23 @@ class Trainer:
         self.tokens_seen, self.seconds = state["tokens"], state["seconds"]
         self.mixture.restore(state["mixture"])
         self._order.setstate(state["order"])
+
+    def start_from(self, folder: Path) -> None:
+        """Begin at an exported checkpoint's weights instead of at random ones; a run's own `state.pt` goes first.
+
+        A plain multi-task LoRA takes the checkpoint's mean gate into B, so that it starts at its average adapter.
+        Raises CheckpointError.
+        """
+        checkpoint = load_gated(folder, str(self.device))
+        if checkpoint.config.shapes != self.shapes or checkpoint.config.rank != self.settings.rank:
+            raise CheckpointError(f"{folder} adapts other layers or another rank than this run")
+        self.gates.load_state_dict(checkpoint.network.state_dict())
+        descriptions = [example.description for example in self.mixture.draw(MEAN_OVER)]
+        with torch.no_grad():
+            mean = self.gates(self._embedder.embed(descriptions).to(self.device)).mean(dim=0)  # (modules, rank)
+            for index, path in enumerate(self.lora.paths):
+                self.lora.a[index].copy_(checkpoint.lora_a(path))
+                self.lora.b[index].copy_(checkpoint.lora_b(path) * (1 if self.settings.gated else mean[index]))
 
     def export(self, folder: Path, notes: dict) -> None:
         """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network."""

@@ -193,6 +193,22 @@ def test_the_exported_checkpoint_generates_what_was_trained(trainer, tmp_path):
     )
 
 
+def test_a_run_may_begin_at_a_checkpoint_and_the_multi_task_lora_at_its_mean_adapter(trainer, tmp_path):
+    first = trainer(steps=6, gate_lr=0.05)
+    first.fit()
+    first.export(tmp_path / "checkpoint", {})
+    again = trainer("again")
+    again.start_from(tmp_path / "checkpoint")
+    torch.testing.assert_close(again.lora.b[0], first.lora.b[0], atol=1e-3, rtol=1e-2)
+    descriptions = ["say left", "go right"]
+    torch.testing.assert_close(again._gates(descriptions), first._gates(descriptions))
+    plain = trainer("plain", gated=False)
+    plain.start_from(tmp_path / "checkpoint")
+    assert not torch.allclose(plain.lora.b[0], first.lora.b[0], atol=1e-4)
+    with pytest.raises(CheckpointError, match="rank"):
+        trainer("other", rank=3).start_from(tmp_path / "checkpoint")
+
+
 def test_a_damaged_checkpoint_is_named(trainer, tmp_path):
     run = trainer(steps=1)
     run.fit()
