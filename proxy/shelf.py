@@ -6,11 +6,13 @@ Imports torch: it is imported while the model loads, not before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from adapters.cache import AdapterCache, Gate
 from adapters.cache_key import CacheKey, cache_key
@@ -54,23 +56,29 @@ class CacheShelf:
         self.components = {"base": base.digest, **et2l.digests, **settings}
         self.threshold = threshold
         self.gate = gate
+        self._embed = lru_cache(256)(lambda task: et2l.embedder.embed([task])[0].numpy())
 
     def find(self, wanted: Wanted, *, near: bool) -> Found | None:
         threshold = self.threshold if near else EXACT_ONLY
-        hit = self.cache.lookup(self.key(wanted), self.embedding(wanted), threshold, self.gate)
+        hit = self.cache.lookup(self.key(wanted), lambda: self.embedding(wanted), threshold, self.gate)
         if hit is None:
             return None
         return Found(hit.stored, hit.similarity if hit.source == "semantic" else None)
 
     def make(self, wanted: Wanted) -> StoredAdapter | NoAdapter:
-        """Raises BadRequest for skills or weights that cannot be used."""
+        """Raises BadRequest for skills or weights that cannot be used.
+
+        On one torch thread: the matrices are small, and threads that wait for each other by spinning turn
+        0.4 s into 11 s where other programs want the cores, too. torch keeps that number per thread.
+        """
+        torch.set_num_threads(1)
         try:
             made = self.et2l.adapt(wanted.task, skills=wanted.skills, weights=wanted.weights)
         except (SkillsError, ComposerError) as exc:
             raise BadRequest(str(exc)) from exc
         if isinstance(made, NoSkill):
             return NoAdapter(made.reason)
-        key, embedding = self.key(wanted), self.embedding(wanted)()
+        key, embedding = self.key(wanted), self.embedding(wanted)
         return self.cache.store(key, embedding, made.adapter, self.card(made), self.base)
 
     def key(self, wanted: Wanted) -> CacheKey:
@@ -81,8 +89,9 @@ class CacheShelf:
             overrides["asked weights"] = ",".join(f"{name}={share!r}" for name, share in sorted(wanted.weights.items()))
         return cache_key(wanted.task, wanted.tenant, {**self.components, **overrides})
 
-    def embedding(self, wanted: Wanted) -> Callable[[], np.ndarray]:
-        return lambda: self.et2l.embedder.embed([wanted.task])[0].numpy()
+    def embedding(self, wanted: Wanted) -> np.ndarray:
+        """(E,) of the task; looking it up and storing it ask for the same one."""
+        return self._embed(wanted.task)
 
     def card(self, made: Adaptation) -> Card:
         return Card(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import logging
 import signal
@@ -12,6 +13,9 @@ import time
 from pathlib import Path
 
 from proxy.config import Config, ConfigError, ServerConfig, load_config
+
+CUT_AFTER_S = 3.0
+"""Time to send the last events after server.shutdown_grace_s."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -54,8 +58,22 @@ def serve(config: Config, listener: socket.socket, started: float) -> int:
         services = open_services(config, say)
     except (StartFailed, ConfigError) as exc:
         return fail(str(exc))
-    announce(config, listener, time.perf_counter() - started)
-    server = uvicorn.Server(
+    grace_s = config.server.shutdown_grace_s
+
+    class Server(uvicorn.Server):
+        """Says when it listens; at the end the engine finishes what it can in its time and ends the rest."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            announce(config, listener, time.perf_counter() - started)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            say("stopping; running answers are finished or ended")
+            closing = asyncio.ensure_future(asyncio.to_thread(services.engine.close, grace_s))
+            await super().shutdown(sockets)
+            await closing
+
+    server = Server(
         uvicorn.Config(
             create_app(config.server, lambda: services),
             http="h11",
@@ -64,7 +82,7 @@ def serve(config: Config, listener: socket.socket, started: float) -> int:
             access_log=False,
             server_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=config.server.shutdown_grace_s,  # type: ignore[arg-type]  # any number will do
+            timeout_graceful_shutdown=grace_s + CUT_AFTER_S,  # type: ignore[arg-type]  # any number will do
         )
     )
     server.run(sockets=[listener])
