@@ -16,6 +16,8 @@ from t2l.evaluate.stats import bootstrap_macro, interval
 
 BASELINES = ("base", "mt-lora")
 """Arms that every other arm is compared with, where they were run."""
+LEAST_FOR_A_MARK = 10
+"""Items below which no difference is marked as sure: resampling a handful shows no spread."""
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -96,16 +98,17 @@ def table(report: Mapping[str, Any]) -> str:
     """A Markdown table: one row an arm, macro values with intervals, differences marked * where 0 lies
     outside."""
     baselines = [base for base in BASELINES if base in report["arms"]]
+    tasks = next(iter(report["arms"].values()))
+    items = sum(row["n"] for row in tasks.values())
+    marked = items >= LEAST_FOR_A_MARK
     head = ["arm", "score %", "loss", *(f"score - {base}" for base in baselines), "unread", "errors"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for arm, tasks in report["arms"].items():
         spans = report["intervals"][arm]
-        cells = [arm, _percent(spans["score"], False), _loss(spans.get("loss"))]
-        cells += [_percent(spans.get(f"minus {base}", {}).get("score"), True) for base in baselines]
+        cells = [arm, _percent(spans["score"], signed=False, marked=False), _loss(spans.get("loss"))]
+        cells += [_percent(spans.get(f"minus {base}", {}).get("score"), True, marked) for base in baselines]
         cells += [str(sum(row[key] for row in tasks.values())) for key in ("parse_failures", "errors")]
         lines.append("| " + " | ".join(cells) + " |")
-    tasks = next(iter(report["arms"].values()))
-    items = sum(row["n"] for row in tasks.values())
     lines.append(
         f"\n{len(tasks)} tasks, {items} items, macro means over tasks, 95 % paired bootstrap over items."
     )
@@ -127,11 +130,11 @@ def task_table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _percent(span: Mapping[str, float] | None, signed: bool) -> str:
+def _percent(span: Mapping[str, float] | None, signed: bool, marked: bool) -> str:
     if span is None:
         return ""
     sign = "+" if signed else ""
-    sure = " *" if signed and (span["low"] > 0 or span["high"] < 0) else ""
+    sure = " *" if marked and (span["low"] > 0 or span["high"] < 0) else ""
     value, low, high = (100 * span[key] for key in ("value", "low", "high"))
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]{sure}"
 
