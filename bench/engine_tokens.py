@@ -40,21 +40,35 @@ class Row:
     overhead_ms: float
 
 
-def write_random_adapter(path: Path, model: Path, seed: int, rank: int = 24) -> AdapterFile:
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a random adapter must fit: the architecture and (tensor name, out_features, in_features)."""
+
+    architecture: str
+    shapes: tuple[tuple[str, int, int], ...]
+
+    @staticmethod
+    def read(model: Path) -> Base:
+        """Reading a GGUF file in Python takes seconds: once per run."""
+        reader = gguf.GGUFReader(model)
+        shapes = [
+            (tensor.name, int(tensor.shape[1]), int(tensor.shape[0]))  # ggml order: in_features first
+            for tensor in reader.tensors
+            if tensor.name.endswith(("attn_q.weight", "attn_v.weight"))
+        ]
+        return Base(reader.get_field("general.architecture").contents(), tuple(shapes))
+
+
+def write_random_adapter(path: Path, base: Base, seed: int, rank: int = 24) -> AdapterFile:
     """A LoRA on attn_q and attn_v, too weak to change much: speed does not depend on the values."""
     random = np.random.default_rng(seed)
-    base = gguf.GGUFReader(model)
-    architecture = base.get_field("general.architecture").contents()
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, base.architecture)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(rank))
-    for tensor in base.tensors:
-        if tensor.name.endswith(("attn_q.weight", "attn_v.weight")):
-            columns, rows = (int(size) for size in tensor.shape)  # ggml order: in_features first
-            for name, shape in (("lora_a", (rank, columns)), ("lora_b", (rows, rank))):
-                values = random.normal(0, 0.003, shape).astype(np.float32)
-                writer.add_tensor(f"{tensor.name}.{name}", values)
+    for name, rows, columns in base.shapes:
+        for part, shape in (("lora_a", (rank, columns)), ("lora_b", (rows, rank))):
+            writer.add_tensor(f"{name}.{part}", random.normal(0, 0.003, shape).astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -114,8 +128,9 @@ def main() -> None:
     config = EngineConfig(max_sequences=max(options.clients), threads=options.threads)
     engine = Engine(options.model, config)
     with tempfile.TemporaryDirectory() as folder:
+        base = Base.read(options.model) if max(options.adapters) else None
         files = [
-            write_random_adapter(Path(folder) / f"{seed}.gguf", options.model, seed)
+            write_random_adapter(Path(folder) / f"{seed}.gguf", base, seed)
             for seed in range(1, 1 + max(options.adapters))
         ]
         try:

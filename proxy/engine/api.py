@@ -120,9 +120,10 @@ class Sampling:
     answer alone, as OpenAI's do (0.0 = off). seed: None draws one. logit_bias: (token, added logit) pairs.
     grammar: GBNF text whose start symbol is `root`; `Engine.json_grammar` makes one of a JSON schema.
 
-    The same seed gives the same text as long as the logits are the same. They depend, in the last bits, on
-    how many tokens were computed together, so an identical text is promised at temperature 0 only up to exact
-    ties, and above it only for requests that run alone.
+    The same seed gives the same text as long as the logits are the same. Those depend on what is computed together:
+    the batch's shape moves log-probabilities by up to 0.3 in the default model's quantised kernels (llama.cpp's
+    property, with or without adapters). So the text is the same for a request that runs alone and finds the same
+    prefix cached; in other company a near tie may fall differently, at temperature 0 too.
     """
 
     temperature: float = 1.0
@@ -265,6 +266,11 @@ class Stream:
     def closed(self) -> bool:
         """True once the consumer has called close()."""
         return self._closed
+
+    @property
+    def ended(self) -> bool:
+        """True once there will be no further chunk, those not yet taken included; then `usage` is final."""
+        return self._ended
 
     # The consumer's side.
 
