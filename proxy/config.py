@@ -140,6 +140,8 @@ class BuildsConfig:
     path: Path = Path("models/builds")
     promote: bool = False
     promote_after_hits: int = number(20, 1)
+    promote_after_tokens: int = number(20_000, 0)
+    max_loaded: int = number(1, 1)
     max_bytes: int = number(4_294_967_296, 0)
     store: Literal["q8_0", "same", "f16", "auto"] = "q8_0"
 

@@ -76,16 +76,15 @@ class Enhancement:
 class Enhancer:
     """Deterministic but for the LLM; may be called from any thread if `complete` may."""
 
-    def __init__(self, skills: SkillSet, complete: Complete | None = None, llm_name: str = "off") -> None:
-        """complete: stage 1's LLM, None = no stage 1. llm_name: its name, part of the digest."""
+    def __init__(self, skills: SkillSet, complete: Complete | None = None) -> None:
+        """complete: stage 1's LLM, None = no stage 1."""
         self._skills = skills
         self._complete = complete
-        self._llm_name = llm_name
 
     @property
     def digest(self) -> str:
-        """sha256 (hex) over what decides the result: rules, skills and which LLM."""
-        return hashlib.sha256(f"{RULES_VERSION}:{self._skills.digest}:{self._llm_name}".encode()).hexdigest()
+        """sha256 (hex) over rules and skills. Which LLM `complete` asks, only its owner can tell a cache key."""
+        return hashlib.sha256(f"{RULES_VERSION}:{self._skills.digest}".encode()).hexdigest()
 
     def enhance(self, task: str) -> Enhancement:
         """task: not empty. The result's Q is never lower than the task's."""

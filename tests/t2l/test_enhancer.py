@@ -10,7 +10,7 @@ from t2l.enhancer import Enhancer, RewriteFailed, apply_rules
 from t2l.language import language_of, plain, refusals
 from t2l.quality import LAMBDA, quality
 from t2l.rewrite import Rejected, validated
-from t2l.skills import SkillSet, load_skills
+from t2l.skills import load_skills
 
 SKILLS = load_skills()
 RULES = Enhancer(SKILLS)
@@ -124,7 +124,7 @@ def test_each_part_of_q_sees_its_own_fault(better: str, worse: str, part: str) -
 
 
 def enhancer_with(answer: str) -> Enhancer:
-    return Enhancer(SKILLS, lambda prompt: answer, "test/model")
+    return Enhancer(SKILLS, lambda prompt: answer)
 
 
 def test_a_faithful_rewrite_is_used() -> None:
@@ -166,7 +166,3 @@ def test_an_llm_that_gives_nothing_leaves_the_rules() -> None:
         raise RewriteFailed("timed out after 10 s")
 
     assert Enhancer(SKILLS, complete).enhance("haiku about rain") == RULES.enhance("haiku about rain")
-
-
-def test_the_digest_tells_llms_and_skills_apart(skills: SkillSet) -> None:
-    assert Enhancer(skills).digest != Enhancer(skills, str, "ollama/llama3").digest
