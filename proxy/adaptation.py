@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from adapters.errors import AdapterNotFound
 from proxy.bodies import OnMiss
 from proxy.config import AdaptConfig
+from proxy.engine.api import AdapterUnusable
 from proxy.errors import AdapterRequired, BadRequest, NoSkillFound
 
 if TYPE_CHECKING:  # imports torch, which is loaded while the model is
@@ -42,11 +43,6 @@ class Resolution:
     similarity: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     adapt_ms: float = 0.0
-
-    @classmethod
-    def base(cls) -> Resolution:
-        """No adapter, because none was asked for."""
-        return cls("base")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +229,14 @@ class Adapters:
         """Raises AdapterNotFound."""
         stored = self.shelf.use(digest, tenant)
         return self._finished(Resolution("pinned", stored, weights=stored.card.weights), time.perf_counter())
+
+    def given_up(self, problem: AdapterUnusable, on_miss: OnMiss | None, pinned: bool) -> Resolution:
+        """The base model, for an adapter that the engine refused. Raises `problem` where only an adapter will do."""
+        self.on_failure()
+        log.error("%s", problem)
+        if pinned or (on_miss or self.config.on_miss) == "require":
+            raise problem
+        return self._finished(Resolution("fallback"), time.perf_counter())
 
     def close(self) -> None:
         """Finishes the adapter being made, drops those that wait."""

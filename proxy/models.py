@@ -41,6 +41,9 @@ class KnownAdapter:
     name: str | None = None
 
 
+ModelChoice = BaseChoice | AutoChoice | PinnedChoice
+
+
 class ModelNames:
     """Resolves names: `<base>`, `<base>@auto`, `<base>@off`, `<base>@<digest>` (or a unique beginning of at
     least six digits), an alias in place of `<base>`, and the names of loaded adapters.
@@ -66,7 +69,7 @@ class ModelNames:
         self.known = known
         self.created = int(created)
 
-    def choose(self, name: str, tenant: str) -> BaseChoice | AutoChoice | PinnedChoice:
+    def choose(self, name: str, tenant: str) -> ModelChoice:
         """What `name` means. Raises ModelNotFound."""
         base, at, suffix = name.partition("@")
         if base in (self.base, *self.aliases):

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from proxy.adaptation import Adapters, Resolution
 from proxy.bodies import AdaptOptions, AnswerOptions, ChatRequest, CompletionRequest, Message
 from proxy.config import HintConfig
-from proxy.engine.api import AdapterFile, EngineApi, Generation, Placement, Sampling, Stream
+from proxy.engine.api import AdapterFile, AdapterUnusable, EngineApi, Generation, Placement, Sampling, Stream
 from proxy.errors import NoSkillFound
 from proxy.hint import Hinted, read_hint
 from proxy.loaded import LoadedAdapters
-from proxy.models import BaseChoice, ModelNames, PinnedChoice
+from proxy.models import BaseChoice, ModelChoice, ModelNames, PinnedChoice
 from proxy.replies import ChatReply, CompletionReply, Prompt, Reply, ReplyHead, new_id
 from proxy.tools import ToolCallReader, call_grammar, template_message, template_tools
 
@@ -61,18 +61,24 @@ class Pipeline:
         self.names = names
         self.hint = hint
 
-    def answer(self, request: ChatRequest | CompletionRequest, caller: Caller) -> Reply:
+    def answer(
+        self,
+        request: ChatRequest | CompletionRequest,
+        caller: Caller,
+        unusable: AdapterUnusable | None = None,
+    ) -> Reply:
         """Decides all that can be decided before the first token and starts the answer.
 
-        Raises what proxy/errors.py lists. The caller closes the reply.
+        unusable: what the engine said of the adapter when this was asked before; the base model answers now, unless
+        the request insists on an adapter. Raises what proxy/errors.py lists. The caller closes the reply.
         """
         if isinstance(request, ChatRequest):
-            return self.chat(request, caller)
-        return self.complete(request, caller)
+            return self.chat(request, caller, unusable)
+        return self.complete(request, caller, unusable)
 
-    def chat(self, request: ChatRequest, caller: Caller) -> Reply:
+    def chat(self, request: ChatRequest, caller: Caller, unusable: AdapterUnusable | None) -> Reply:
         options = request.options
-        placed = self.place(options, request.messages, caller, "chatcmpl")
+        placed = self.place(options, request.messages, caller, "chatcmpl", unusable)
         tools = template_tools(request.tool_use)
         prompt = self.engine.chat_tokens([template_message(message) for message in placed.messages], tools=tools)
         names = frozenset(tool.name for tool in request.tool_use.tools)
@@ -89,9 +95,9 @@ class Pipeline:
             logprobs=options.logprobs is not None,
         )
 
-    def complete(self, request: CompletionRequest, caller: Caller) -> Reply:
+    def complete(self, request: CompletionRequest, caller: Caller, unusable: AdapterUnusable | None) -> Reply:
         options = request.options
-        placed = self.place(options, (), caller, "cmpl")
+        placed = self.place(options, (), caller, "cmpl", unusable)
         tokens = [self.engine.tokenize(prompt) if isinstance(prompt, str) else prompt for prompt in request.prompts]
         streams: list[Stream] = []
         try:
@@ -115,29 +121,39 @@ class Pipeline:
 
     # Adapter.
 
-    def place(self, options: AnswerOptions, messages: Sequence[Message], caller: Caller, id_prefix: str) -> Placed:
+    def place(
+        self,
+        options: AnswerOptions,
+        messages: Sequence[Message],
+        caller: Caller,
+        id_prefix: str,
+        unusable: AdapterUnusable | None,
+    ) -> Placed:
         """Model name, hint and adapter of a request.
 
         The hint leaves the prompt only where an adapter stands in for it: the base model needs to be told.
         """
         choice = self.names.choose(options.model, caller.tenant)
         hinted = self.hinted(options.adapt, messages, caller)
-        if isinstance(choice, PinnedChoice):
-            given = self.loaded.get(choice.digest, caller.tenant)
-            resolution = Resolution("pinned", given) if given else self.adapters.pinned(choice.digest, caller.tenant)
-        elif isinstance(choice, BaseChoice) or hinted.task is None:
-            resolution = Resolution.base()
+        if unusable:
+            resolution = self.adapters.given_up(unusable, options.adapt.on_miss, isinstance(choice, PinnedChoice))
         else:
-            resolution = self.adapters.resolve(
-                hinted.task, caller.tenant, options.adapt.on_miss, options.adapt.budget_ms
-            )
-        if resolution.stored is None and options.adapt.on_miss == "require":
-            raise NoSkillFound("the request requires an adapter, and its model name or missing hint leads to none")
+            resolution = self.resolution(choice, hinted.task, options.adapt, caller.tenant)
         stored = resolution.stored
         placement = Placement(adapter=AdapterFile(stored.digest, stored.gguf_path)) if stored else Placement()
         fingerprint = f"fp_{self.names.base_digest[:12]}_{stored.digest if stored else 'base'}"
         head = ReplyHead(new_id(id_prefix), options.model, fingerprint, options.include_usage)
         return Placed(hinted.messages if stored else tuple(messages), placement, head, resolution_headers(resolution))
+
+    def resolution(self, choice: ModelChoice, task: str | None, adapt: AdaptOptions, tenant: str) -> Resolution:
+        if isinstance(choice, PinnedChoice):
+            given = self.loaded.get(choice.digest, tenant)
+            return Resolution("pinned", given) if given else self.adapters.pinned(choice.digest, tenant)
+        if task is not None and not isinstance(choice, BaseChoice):
+            return self.adapters.resolve(task, tenant, adapt.on_miss, adapt.budget_ms)
+        if adapt.on_miss == "require":
+            raise NoSkillFound("the request requires an adapter, and its model name or missing hint leads to none")
+        return Resolution("base")
 
     def hinted(self, adapt: AdaptOptions, messages: Sequence[Message], caller: Caller) -> Hinted:
         strip = self.hint.strip if adapt.strip is None else adapt.strip

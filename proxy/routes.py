@@ -27,6 +27,7 @@ from proxy.bodies import (
     parse_unload_lora,
 )
 from proxy.downloads import zip_peft
+from proxy.engine.api import AdapterUnusable
 from proxy.errors import BadRequest, BodyTooLarge, ModelNotFound
 from proxy.metrics import CONTENT_TYPE
 from proxy.pipeline import Caller
@@ -84,25 +85,30 @@ async def answer(request: Request, parse: Callable[..., ChatRequest | Completion
     arrived = time.perf_counter()
     services, body, caller = services_of(request), await read_body(request), caller_of(request)
 
-    def begin() -> tuple[bool, Reply]:
+    def begin(unusable: AdapterUnusable | None) -> tuple[bool, Reply]:
         parsed = parse(body, services.sampling)
-        return parsed.options.stream, services.pipeline.answer(parsed, caller)
+        return parsed.options.stream, services.pipeline.answer(parsed, caller, unusable)
 
-    stream, reply = await run_in_threadpool(begin)
-    try:
-        if not stream:
-            return JSONResponse(await unless_gone(request, whole(reply)), headers=dict(reply.headers))
-        rest = events(reply)
-        first = await unless_gone(request, anext(rest))
+    async def respond(unusable: AdapterUnusable | None = None) -> Response:
+        stream, reply = await run_in_threadpool(begin, unusable)
+        try:
+            if not stream:
+                return JSONResponse(await unless_gone(request, whole(reply)), headers=dict(reply.headers))
+            rest = events(reply)
+            first = await unless_gone(request, anext(rest))
+        except BaseException:
+            reply.close()
+            raise
         services.metrics.first_token_seconds.observe(time.perf_counter() - arrived)
-        response = EventStream(reply, first, rest)
-        reply = None  # the response closes it
-        return response
+        return EventStream(reply, first, rest)  # closes the reply
+
+    try:
+        try:
+            return await respond()
+        except AdapterUnusable as exc:
+            return await respond(exc)
     except ClientGone:
         return GONE
-    finally:
-        if reply is not None:
-            reply.close()
 
 
 async def embeddings(request: Request) -> Response:
@@ -193,6 +199,15 @@ def download_adapter(request: Request) -> Response:
     raise BadRequest(f"format: want peft or gguf, got {wanted!r}", param="format")
 
 
+def merge_adapter(request: Request) -> Response:
+    """Waits for the build; the adapter goes on being served attached meanwhile."""
+    services = services_of(request)
+    found = services.adapters.shelf.get(request.path_params["digest"], request.state.tenant)
+    build = services.builds.build(found.digest, found.folder)
+    told = {name: value for name, value in build.record.items() if name != "tensors"}
+    return JSONResponse({"object": "build", **told, "path": str(build.path)})
+
+
 async def load_lora_adapter(request: Request) -> Response:
     services, wanted = services_of(request), parse_load_lora(await read_body(request))
     await run_in_threadpool(services.loaded.load, wanted.name, wanted.path, request.state.tenant)
@@ -219,12 +234,15 @@ def cache_stats(request: Request) -> Response:
     return JSONResponse(services_of(request).adapters.shelf.stats())
 
 
-def health(request: Request) -> Response:
+# On the event loop, not in the thread pool, whose threads may all be waiting for adapters: neither blocks.
+
+
+async def health(request: Request) -> Response:
     report = services_of(request).health()
     return JSONResponse(report, 200 if report["ready"] else 503)
 
 
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     return Response(services_of(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
@@ -253,6 +271,7 @@ ROUTES: list[BaseRoute] = [
     Route("/v1/adapters/{digest}", show_adapter, methods=["GET"]),
     Route("/v1/adapters/{digest}", delete_adapter, methods=["DELETE"]),
     Route("/v1/adapters/{digest}/download", download_adapter),
+    Route("/v1/adapters/{digest}/merge", merge_adapter, methods=["POST"]),
     Route("/v1/load_lora_adapter", load_lora_adapter, methods=["POST"]),
     Route("/v1/unload_lora_adapter", unload_lora_adapter, methods=["POST"]),
     Route("/v1/feedback", feedback, methods=["POST"]),

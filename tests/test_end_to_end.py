@@ -140,9 +140,7 @@ def test_streaming_says_what_not_streaming_says(client):
 def test_the_async_client_gets_several_answers_at_once(server):
     async def several():
         async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-            waiting = [
-                client.chat.completions.create(model="et2l", messages=[HI], max_tokens=3, n=2) for _ in range(3)
-            ]
+            waiting = [client.chat.completions.create(model="et2l", messages=[HI], max_tokens=3, n=2) for _ in range(3)]
             return await asyncio.gather(*waiting)
 
     for completion in asyncio.run(several()):
@@ -202,7 +200,12 @@ def test_a_tool_is_called(client):
 
 def test_a_prompt_is_scored_as_lm_eval_asks(client):
     completion = client.completions.create(
-        model=f"{MODEL}@off", prompt="The capital of France is Paris", max_tokens=1, logprobs=1, echo=True, temperature=0
+        model=f"{MODEL}@off",
+        prompt="The capital of France is Paris",
+        max_tokens=1,
+        logprobs=1,
+        echo=True,
+        temperature=0,
     )
     scored = completion.choices[0].logprobs
     assert scored.tokens[:6] == ["The", " capital", " of", " France", " is", " Paris"] and len(scored.tokens) == 7

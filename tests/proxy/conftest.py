@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from proxy.adaptation import Adapters
 from proxy.app import create_app
+from proxy.build_jobs import BuildJobs
 from proxy.config import Config, LoraConfig, ServerConfig
 from proxy.engine.api import Sampling
 from proxy.loaded import LoadedAdapters
@@ -82,6 +84,7 @@ def build(engine: FakeEngine, shelf: FakeShelf) -> Iterator[Callable[..., Servic
                 pipeline=pipeline,
                 metrics=metrics,
                 sampling=sampling,
+                builds=BuildJobs(config.builds, Path("/nowhere")),
                 started=time.time(),
             )
         )

@@ -1,4 +1,4 @@
-"""Fakes behind the doors of proxy/: an engine that says what it is told to, and a shelf that makes adapters of nothing."""
+"""Fakes behind the doors of proxy/: an engine that says what it is told, a shelf that makes adapters of nothing."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class FakeEngine:
         self.pieces: list[str] = ["Hel", "lo"]
         self.finish_reason = "stop"
         self.error: EngineError | None = None  # raised by the stream after the pieces
+        self.refused: EngineError | None = None  # raised by the stream of a request with an adapter
         self.holds = False  # never ends: waits to be closed
         self.delay_s = 0.0  # before each piece
         self.submitted: list[Generation] = []
@@ -57,6 +58,9 @@ class FakeEngine:
         if generation.prompt_logprobs:
             said = [TokenLogprob(token, chr(token).encode(), -0.5) for token in generation.prompt]
             stream.prompt_logprobs = (None, *said[1:])
+        if self.refused and generation.placement.adapter:
+            stream.fail(self.refused)
+            return
         pieces = [] if generation.max_tokens == 0 else self.pieces
         for index in range(generation.n):
             for piece in pieces:

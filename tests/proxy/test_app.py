@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from proxy.app import create_app, tenant_of
 from proxy.bodies import ToolCall
 from proxy.config import AdaptConfig, HintConfig, ServerConfig
-from proxy.engine.api import EngineBusy, EngineClosed, EngineFailed
+from proxy.engine.api import AdapterUnusable, EngineBusy, EngineClosed, EngineFailed
 from tests.proxy.conftest import BASE
 
 TASK = {"role": "system", "content": "Task: write code\nBe kind."}
@@ -217,10 +217,23 @@ def test_a_failing_pipeline_never_fails_the_answer(client, shelf):
     assert ask(client, messages=[TASK, HI], et2l={"on_miss": "require"}).status_code == 503
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_adapter_that_the_engine_refuses_is_answered_by_the_base_model(client, engine, stream):
+    engine.refused = AdapterUnusable("0" * 16, "not GGUF")
+    reply = ask(client, messages=[TASK, HI], stream=stream)
+    assert (reply.status_code, reply.headers["x-et2l-source"]) == (200, "fallback")
+    assert engine.prompt().startswith("system: Task: write code") and engine.streams[0].closed
+    for insisting in ({"et2l": {"on_miss": "require"}}, {"model": f"{BASE}@0000000000000001"}):
+        refused = ask(client, **{"messages": [TASK, HI], "stream": stream, **insisting})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (500, "adapter_unusable")
+
+
 def test_the_configuration_decides_what_the_request_leaves_open(build, engine):
     services = build(adapt=AdaptConfig(on_miss="base"), hint=HintConfig(use_system_prompt=False, strip=False))
     with TestClient(create_app(services.config.server, lambda: services)) as client:
-        assert ask(client, messages=[{"role": "system", "content": "write code"}, HI]).headers["x-et2l-source"] == "base"
+        assert (
+            ask(client, messages=[{"role": "system", "content": "write code"}, HI]).headers["x-et2l-source"] == "base"
+        )
         assert ask(client, messages=[TASK, HI]).headers["x-et2l-source"] == "base"
         services.adapters._worker.submit(lambda: None).result()
         assert ask(client, messages=[TASK, HI]).headers["x-et2l-source"] == "exact"
@@ -382,7 +395,12 @@ def test_web_pages_of_other_sites_are_refused(client):
 def test_keys_are_asked_for_and_name_the_tenant(build, shelf):
     services = build(ServerConfig(api_keys=("one", "zwei-ü"), allowed_hosts=("testserver",)))
     with TestClient(create_app(services.config.server, lambda: services)) as client:
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic one"}, {"authorization": "one"}):
+        for headers in (
+            {},
+            {"authorization": "Bearer wrong"},
+            {"authorization": "Basic one"},
+            {"authorization": "one"},
+        ):
             refused = ask(client, headers=headers)
             assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
             assert client.get("/metrics", headers=headers).status_code == 401

@@ -10,7 +10,11 @@ ONE, TWO = "aaaaaa1111111111", "aaaaaa2222222222"
 
 @pytest.fixture
 def names():
-    mine = [KnownAdapter(ONE, 7.9, "/store/one"), KnownAdapter(TWO, 8, "/store/two"), KnownAdapter(TWO, 8, "/p", "mine")]
+    mine = [
+        KnownAdapter(ONE, 7.9, "/store/one"),
+        KnownAdapter(TWO, 8, "/store/two"),
+        KnownAdapter(TWO, 8, "/p", "mine"),
+    ]
     return ModelNames(
         ModelConfig(name="base", aliases=("et2l", "gpt-4o")),
         "b" * 64,

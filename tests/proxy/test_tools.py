@@ -70,7 +70,11 @@ def test_one_call_only_where_parallel_calls_are_off():
 def test_the_template_is_told_of_tools_unless_none_may_be_used():
     use = ToolUse((F, G))
     assert [tool["function"]["name"] for tool in template_tools(use)] == ["f", "g"]
-    assert template_tools(use)[0]["function"] == {"name": "f", "description": "does f", "parameters": {"type": "object"}}
+    assert template_tools(use)[0]["function"] == {
+        "name": "f",
+        "description": "does f",
+        "parameters": {"type": "object"},
+    }
     assert template_tools(ToolUse((F,), "none")) is None
     assert template_tools(ToolUse()) is None
 
@@ -117,7 +121,11 @@ def accepts(grammar, text):
         if state not in rules:
             return state
         state = next(
-            (rest or then for others, rest, one, then in rules[state] if (one == char) or (others and char not in others)),
+            (
+                rest or then
+                for others, rest, one, then in rules[state]
+                if (one == char) or (others and char not in others)
+            ),
             None,
         )
     return state
