@@ -247,7 +247,7 @@ def open_specialiser(
     count, seconds = cache.stats().adapters, time.perf_counter() - started
     say(f"hypernetwork ready after {seconds:.1f} s, {count} adapters in the cache")
     settings = {"enhancer llm": config.enhancer.llm}
-    shelf = CacheShelf(cache, et2l, base, config.model.name, settings, config.cache.semantic_threshold, same_request)
+    shelf = CacheShelf(cache, et2l, base, config.model.name, settings, config.cache.semantic_threshold)
     return Specialiser(shelf, embedder, base)
 
 
@@ -305,8 +305,3 @@ def chosen_device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError("adapt.device: want cpu or auto, since this torch finds no CUDA device; got 'cuda'")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def same_request(one: str, other: str) -> bool:
-    """The cache's content gate: two hints near in embedding are the same request."""
-    return True

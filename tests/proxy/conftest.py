@@ -8,9 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gguf
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from adapters.gguf_file import BaseModel
 from proxy.adaptation import Adapters
 from proxy.app import create_app
 from proxy.build_jobs import BuildJobs
@@ -101,3 +104,18 @@ def client(build: Callable[..., Services]) -> Iterator[TestClient]:
     services = build()
     with TestClient(create_app(services.config.server, lambda: services)) as client:
         yield client
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> BaseModel:
+    """A GGUF file with one linear layer of a qwen2."""
+    path = tmp_path / "base.gguf"
+    writer = gguf.GGUFWriter(str(path), "qwen2")
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_tensor("blk.0.attn_q.weight", np.zeros((8, 8), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return BaseModel.read(path)

@@ -1,34 +1,16 @@
 import os
 
-import gguf
-import numpy as np
 import pytest
 import torch
 from starlette.testclient import TestClient
 
 from adapters.errors import AdapterNotFound
-from adapters.gguf_file import BaseModel
 from adapters.lora import LoraAdapter, LoraDelta
 from adapters.peft_file import write_peft
 from proxy.app import create_app
 from proxy.config import LoraConfig
 from proxy.errors import BadRequest, LoadRefused
 from proxy.loaded import LoadedAdapters
-
-
-@pytest.fixture
-def base(tmp_path):
-    """A GGUF file with one linear layer of a qwen2."""
-    path = tmp_path / "base.gguf"
-    writer = gguf.GGUFWriter(str(path), "qwen2")
-    writer.add_head_count(2)
-    writer.add_head_count_kv(1)
-    writer.add_tensor("blk.0.attn_q.weight", np.zeros((8, 8), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return BaseModel.read(path)
 
 
 @pytest.fixture

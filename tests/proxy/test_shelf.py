@@ -1,0 +1,137 @@
+"""The real cache and store behind the shelf, with a pipeline that makes small adapters of nothing."""
+
+import hashlib
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from adapters.cache import AdapterCache
+from adapters.errors import AdapterNotFound
+from adapters.lora import LoraAdapter, LoraDelta
+from adapters.store import Store
+from proxy.adaptation import NoAdapter, Wanted
+from proxy.errors import BadRequest
+from proxy.shelf import CacheShelf
+from t2l.pipeline import Adaptation, NoSkill
+from t2l.quality import Quality
+from t2l.skills import SkillsError
+
+QUALITY = Quality(0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+def unit(*numbers):
+    return torch.nn.functional.normalize(torch.tensor([numbers]), dim=-1)[0]
+
+
+class FakeEt2l:
+    """Tasks that begin alike are near to each other; each word is a skill."""
+
+    def __init__(self, base_digest):
+        self.base_digest = base_digest
+        self.digests = {"hypernetwork": "h"}
+        self.embedder = SimpleNamespace(embed=lambda texts: torch.stack([self.vector(text) for text in texts]))
+        self.decomposer = SimpleNamespace(decompose=self.skills)
+        self.embedded = []
+
+    def vector(self, text):
+        self.embedded.append(text)
+        return unit(1.0, 0.0, 0.1) if text.startswith("sort") else unit(0.0, 1.0, 0.0)
+
+    def skills(self, text):
+        names = {"maths"} if "sum" in text else {"code"}
+        return tuple(SimpleNamespace(skill=SimpleNamespace(name=name), score=0.8) for name in names)
+
+    def adapt(self, task, *, skills=None, weights=None):
+        enhancement = SimpleNamespace(text=f"{task}!", q_before=QUALITY, q_after=QUALITY)
+        if task == "hello":
+            return NoSkill(task, enhancement, (), "no skill", {})
+        if skills == ("unknown",):
+            raise SkillsError("unknown skill unknown")
+        seed = int(hashlib.sha256(f"{task}{weights}".encode()).hexdigest()[:8], 16)
+        a = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed))
+        adapter = LoraAdapter(
+            self.base_digest, {"model.layers.0.self_attn.q_proj": LoraDelta(a, a.T.contiguous(), 1.0)}
+        )
+        shares = weights or {"code": 0.7, "task": 0.3}
+        return Adaptation(task, enhancement, self.skills(task), shares, shares, adapter, {"generate": 1.0})
+
+
+@pytest.fixture
+def et2l(base):
+    return FakeEt2l(base.digest)
+
+
+@pytest.fixture
+def shelf(tmp_path, base, et2l):
+    cache = AdapterCache(tmp_path / "c.db", tmp_path / "c.usearch", Store(tmp_path / "store"), 3, 10**9)
+    shelf = CacheShelf(cache, et2l, base, "base", {"llm": "off"}, 0.9)
+    yield shelf
+    shelf.close()
+
+
+def test_an_adapter_is_made_stored_and_found_again(shelf, et2l):
+    wanted = Wanted("sort numbers", "me")
+    assert shelf.find(wanted, near=True) is None
+    made = shelf.make(wanted)
+    found = shelf.find(wanted, near=True)
+    assert (found.stored, found.similarity) == (made, None)
+    assert et2l.embedded.count("sort numbers") == 1
+    assert made.gguf_path.is_file()
+    assert [one.digest for one in shelf.list("me")] == [made.digest] and shelf.list("you") == []
+
+
+def test_the_card_says_how_it_came_to_be(shelf, base):
+    card = shelf.make(Wanted("sort numbers", "me")).card
+    assert (card.hint, card.enhanced, card.source) == ("sort numbers", "sort numbers!", "generated")
+    assert (card.skills, card.weights) == ({"code": 0.8}, {"code": 0.7, "task": 0.3})
+    assert card.q_before.vocabulary == 0.3 and card.q_before.total == pytest.approx(QUALITY.total)
+    assert card.versions == {"base": base.digest, "hypernetwork": "h", "llm": "off"}
+
+
+def test_a_near_task_is_a_hit_unless_content_or_skills_disagree(shelf):
+    shelf.make(Wanted("sort numbers ascending", "me"))
+    near = shelf.find(Wanted("sort some numbers ascending", "me"), near=True)
+    assert near.similarity == pytest.approx(1, abs=1e-5)
+    assert shelf.find(Wanted("sort some numbers ascending", "me"), near=False) is None
+    assert shelf.find(Wanted("sort numbers descending", "me"), near=True) is None
+    assert shelf.find(Wanted("sort numbers ascending by sum", "me"), near=True) is None
+    assert shelf.find(Wanted("sort some numbers ascending", "you"), near=True) is None
+
+
+def test_own_skills_or_weights_are_another_adapter(shelf):
+    plain = shelf.make(Wanted("sort numbers", "me"))
+    weighted = Wanted("sort numbers", "me", None, {"a": 1.0})
+    assert shelf.find(weighted, near=True) is None
+    assert shelf.make(weighted).digest != plain.digest
+    assert shelf.find(weighted, near=True).stored.card.weights == {"a": 1.0}
+    assert shelf.find(Wanted("sort numbers", "me", ("code",)), near=True) is None
+
+
+def test_another_part_is_another_key(shelf, et2l, base):
+    shelf.make(Wanted("sort numbers", "me"))
+    et2l.digests = {"hypernetwork": "new"}
+    newer = CacheShelf(shelf.cache, et2l, base, "base", {"llm": "off"}, 0.9)
+    assert newer.find(Wanted("sort numbers", "me"), near=True) is None
+
+
+def test_no_skill_and_bad_wishes_are_told(shelf):
+    assert shelf.make(Wanted("hello", "me")) == NoAdapter("no skill")
+    with pytest.raises(BadRequest, match="unknown skill"):
+        shelf.make(Wanted("sort numbers", "me", ("unknown",)))
+
+
+def test_another_tenants_adapter_cannot_be_used_shown_rated_or_deleted(shelf):
+    digest = shelf.make(Wanted("sort numbers", "me")).digest
+    for attempt in (
+        lambda: shelf.use(digest, "you"),
+        lambda: shelf.get(digest, "you"),
+        lambda: shelf.rate(digest, 1.0, {}, "you"),
+        lambda: shelf.delete(digest, "you"),
+    ):
+        with pytest.raises(AdapterNotFound):
+            attempt()
+    shelf.rate(digest, 0.5, {"code": True}, "me")
+    assert shelf.cache.feedback()[0].rating == 0.5
+    shelf.delete(digest, "me")
+    assert shelf.list("me") == [] and shelf.stats()["adapters"] == 0
