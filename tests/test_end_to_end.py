@@ -256,6 +256,20 @@ def test_the_command_line_shows_the_same_pipeline(default_model_path, tmp_path):
     assert et2l("cache", "check", "--json")["ok"] is True
 
 
+def test_a_conversation_in_the_terminal_is_adapted_and_can_be_changed(default_model_path, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[model]\npath = "{default_model_path}"\n[engine]\ncontext_tokens = 1024\nthreads = 1\n'
+        "[adapt]\nbudget_ms = 60000\n"
+    )
+    command = [sys.executable, "-m", "proxy.cli", "chat", "--max-tokens", "3", "--config", str(config)]
+    lines = "/task Write Python functions.\nhi\n/model nope\nhi\n/model et2l@off\nhi\n/quit\n"
+    ended = subprocess.run(command, cwd=ROOT, input=lines, capture_output=True, text=True, timeout=300, check=True)
+    assert re.search(r"\[generated [0-9a-f]{16} .*code_generation=", ended.stderr)
+    assert "The model `nope` does not exist" in ended.stderr
+    assert "[base none ]" in ended.stderr
+
+
 def test_ctrl_c_ends_a_running_answer_and_exits_cleanly(default_model_path, tmp_path):
     """The answer is told why it ends; the process ends with status 0 and leaves the port."""
     server = start(tmp_path, default_model_path, ET2L__SERVER__SHUTDOWN_GRACE_S="0.2")

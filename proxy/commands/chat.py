@@ -115,9 +115,10 @@ class Conversation:
             logprobs=None,
             stream=True,
             include_usage=False,
-            adapt=AdaptOptions(task=self.task),
+            adapt=AdaptOptions(),
         )
-        request = ChatRequest(options, (Message("system", self.system), *asked) if self.system else tuple(asked))
+        system = f"Task: {self.task}\n{self.system}" if self.task else self.system  # as a client would write it
+        request = ChatRequest(options, (Message("system", system), *asked) if system else tuple(asked))
         said = ""
         try:
             reply = self.services.pipeline.answer(request, Caller())
