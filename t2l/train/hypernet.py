@@ -22,8 +22,9 @@ from t2l.embedder import TextEmbedder
 from t2l.gated import GatedConfig, GateNetwork, load_gated
 from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
-from t2l.train.batches import Batch, bucketed, collate, tokenize
+from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example, Mixture, dev_examples
+from t2l.train.measure import steering
 
 POOL_BATCHES = 8
 """Batches drawn and sorted by length together: less padding, at the price of more even batches."""
@@ -147,32 +148,11 @@ class Trainer:
             return torch.ones(len(descriptions), len(self.shapes), self.settings.rank, device=self.device)
         return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
 
-    @torch.no_grad()
     def evaluate(self, dev: dict[str, list[Example]]) -> dict:
-        """By dev set and arm: loss per answer token and greedy exact match.
-
-        Teacher-forced argmax equals the answer at every position exactly when greedy decoding writes the answer.
-        """
-        rng = random.Random(99)
-        report: dict[str, dict] = {}
-        for name, examples in dev.items():
-            rows = [tokenize(self.tokenizer, example) for example in examples]
-            pool = [example.description for example in examples]
-            others = pool[len(pool) // 2 :] + pool[: len(pool) // 2]
-            other_of = {id(example): other for example, other in zip(examples, others, strict=True)}
-            arms = {"own": lambda e: e.description, "other": lambda e, o=other_of: o[id(e)],
-                    "gibberish": lambda e: gibberish(e.description, rng)}  # fmt: skip
-            report[name] = {arm: self._measure(rows, choose) for arm, choose in arms.items()}
-        return report
-
-    def _measure(self, rows: list, describe: Callable[[Example], str]) -> dict[str, float]:
-        total, tokens, exact = 0.0, 0, 0
-        for group in bucketed(rows, 4 * self.settings.batch_tokens, None):
-            batch = collate(group, self.device)
-            self.lora.gates = self._gates([describe(example) for example in batch.examples])
-            loss, hit = answer_scores(self.model, batch)
-            total, tokens, exact = total + loss.sum().item(), tokens + len(loss), exact + int(hit.sum())
-        return {"loss": round(total / tokens, 4), "exact": round(exact / len(rows), 4)}
+        """See `steering`."""
+        return steering(
+            self.model, self.tokenizer, self.lora, self._gates, dev, 4 * self.settings.batch_tokens, self.device
+        )
 
     def _log(self, record: dict) -> None:
         with (self.run / "log.jsonl").open("a") as file:
@@ -238,22 +218,3 @@ class Trainer:
         save_file(tensors, folder / "model.safetensors.tmp")
         os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps({"family": "gated"} | asdict(config), indent=1) + "\n")
-
-
-@torch.no_grad()
-def answer_scores(model, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of each answer token (answer tokens,) and whether greedy decoding writes each answer (batch,)."""
-    logits = answer_logits(model, batch.ids, batch.mask, batch.answer)
-    target = batch.ids[:, 1:][batch.answer[:, 1:]]
-    loss = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-    right = logits.argmax(-1) == target
-    owner = batch.answer[:, 1:].nonzero()[:, 0]
-    wrong = torch.zeros(len(batch.examples), device=loss.device).index_add_(0, owner, (~right).float())
-    return loss, wrong == 0
-
-
-def gibberish(text: str, rng: random.Random) -> str:
-    """Random letters with the word lengths of `text`."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    return " ".join("".join(rng.choice(letters) for _ in word) for word in text.split()) or rng.choice(letters)
-

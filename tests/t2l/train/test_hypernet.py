@@ -14,7 +14,8 @@ from t2l.train import hypernet
 from t2l.train.base import GatedLora, adapted_shapes, answer_loss
 from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example
-from t2l.train.hypernet import Trainer, TrainSettings, answer_scores, gibberish, learning_rate
+from t2l.train.hypernet import Trainer, TrainSettings, learning_rate
+from t2l.train.measure import answer_scores, gibberish
 
 TEMPLATE = (
     "{% for m in messages %}<s> {{ m.role }} {{ m.content }} </s> {% endfor %}"
@@ -140,7 +141,7 @@ def test_training_lowers_the_loss_and_logs_development_scores(trainer):
     trainer(steps=30, eval_every=30, lora_lr=1e-2).fit(records.append)
     assert records[-1]["loss"] < records[0]["loss"] - 0.2
     assert set(records[-1]["dev"]) == {"unseen_pair", "unseen_operation", "unseen_task"}
-    assert set(records[-1]["dev"]["unseen_task"]) == {"own", "other", "gibberish"}
+    assert set(records[-1]["dev"]["unseen_task"]) == {"base", "own", "other", "gibberish"}
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trainer):
