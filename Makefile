@@ -34,9 +34,18 @@ dev: $(VENV)/dev.done
 lint: dev
 	@$(BIN)/ruff check .
 
-# Each file of bench/ is a command that prints its own numbers, measured against a peer in the same run.
+# Each file of bench/ is a command that prints its own numbers, measured against a peer in the same run. Those that need
+# labelled data run with `make bench DATA=DIR` (docs/results.md says which folder is meant).
+BENCH_OF_DATA = cache_pairs prompts steering
 bench: setup dev
-	@set -e; for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m bench.$$(basename $$file .py); done
+	@set -e; for file in bench/[a-z]*.py; do name=$$(basename $$file .py); \
+	  case " $(BENCH_OF_DATA) " in *" $$name "*) continue;; esac; \
+	  echo "== bench.$$name"; $(BIN)/python -m bench.$$name; done
+	@set -e; if [ -z "$(DATA)" ]; then echo "left out without DATA=DIR: $(BENCH_OF_DATA)"; exit; fi; \
+	  echo "== bench.prompts"; $(BIN)/python -m bench.prompts skills --data $(DATA)/prompts; \
+	  $(BIN)/python -m bench.prompts enhance --data $(DATA)/prompts; \
+	  echo "== bench.cache_pairs"; $(BIN)/python -m bench.cache_pairs --data $(DATA)/prompts; \
+	  echo "== bench.steering"; $(BIN)/python -m bench.steering --data $(DATA)
 
 # llama.cpp's own server and tools, with the same CPU flags as our library: to measure and check against.
 peers: peers/built
