@@ -20,6 +20,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from adapters.gguf_file import BaseModel
 from proxy.config import EngineConfig
 from proxy.engine.api import AdapterFile, Generation, Placement, Sampling
 from proxy.engine.engine import Engine
@@ -40,35 +41,18 @@ class Row:
     overhead_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What a random adapter must fit: the architecture and (tensor name, out_features, in_features)."""
-
-    architecture: str
-    shapes: tuple[tuple[str, int, int], ...]
-
-    @staticmethod
-    def read(model: Path) -> Base:
-        """Reading a GGUF file in Python takes seconds: once per run."""
-        reader = gguf.GGUFReader(model)
-        shapes = [
-            (tensor.name, int(tensor.shape[1]), int(tensor.shape[0]))  # ggml order: in_features first
-            for tensor in reader.tensors
-            if tensor.name.endswith(("attn_q.weight", "attn_v.weight"))
-        ]
-        return Base(reader.get_field("general.architecture").contents(), tuple(shapes))
-
-
-def write_random_adapter(path: Path, base: Base, seed: int, rank: int = 24) -> AdapterFile:
+def write_random_adapter(path: Path, base: BaseModel, seed: int, rank: int = 24) -> AdapterFile:
     """A LoRA on attn_q and attn_v, too weak to change much: speed does not depend on the values."""
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, base.architecture)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(rank))
-    for name, rows, columns in base.shapes:
-        for part, shape in (("lora_a", (rank, columns)), ("lora_b", (rows, rank))):
-            writer.add_tensor(f"{name}.{part}", random.normal(0, 0.003, shape).astype(np.float32))
+    for name, info in base.tensors.items():
+        if name.endswith(("attn_q.weight", "attn_v.weight")):
+            rows, columns = info.shape
+            for part, shape in (("lora_a", (rank, columns)), ("lora_b", (rows, rank))):
+                writer.add_tensor(f"{name}.{part}", random.normal(0, 0.003, shape).astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -128,7 +112,7 @@ def main() -> None:
     config = EngineConfig(max_sequences=max(options.clients), threads=options.threads)
     engine = Engine(options.model, config)
     with tempfile.TemporaryDirectory() as folder:
-        base = Base.read(options.model) if max(options.adapters) else None
+        base = BaseModel.read(options.model)
         files = [
             write_random_adapter(Path(folder) / f"{seed}.gguf", base, seed)
             for seed in range(1, 1 + max(options.adapters))
