@@ -91,12 +91,12 @@ def test_the_card_says_how_it_came_to_be(shelf, base):
 
 def test_a_near_task_is_a_hit_unless_content_or_skills_disagree(shelf):
     shelf.make(Wanted("sort numbers ascending", "me"))
-    near = shelf.find(Wanted("sort some numbers ascending", "me"), near=True)
+    near = shelf.find(Wanted("sort the numbers ascending", "me"), near=True)
     assert near.similarity == pytest.approx(1, abs=1e-5)
-    assert shelf.find(Wanted("sort some numbers ascending", "me"), near=False) is None
+    assert shelf.find(Wanted("sort the numbers ascending", "me"), near=False) is None
     assert shelf.find(Wanted("sort numbers descending", "me"), near=True) is None
     assert shelf.find(Wanted("sort numbers ascending by sum", "me"), near=True) is None
-    assert shelf.find(Wanted("sort some numbers ascending", "you"), near=True) is None
+    assert shelf.find(Wanted("sort the numbers ascending", "you"), near=True) is None
 
 
 def test_own_skills_or_weights_are_another_adapter(shelf):
