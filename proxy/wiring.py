@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy.adaptation import Adapters, EmptyShelf, Shelf
+from proxy.build_jobs import BuildJobs
 from proxy.config import CacheConfig, Config, ConfigError, EmbedderConfig
 from proxy.engine.api import EngineApi, Sampling
 from proxy.loaded import LoadedAdapters
 from proxy.metrics import Metrics
 from proxy.models import KnownAdapter, ModelNames
 from proxy.pipeline import Pipeline
+from proxy.promotion import PromotingEngine
 from proxy.upstream import open_rewriter
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Services:
     pipeline: Pipeline
     metrics: Metrics
     sampling: Sampling
+    builds: BuildJobs
     started: float
 
     def health(self) -> dict[str, Any]:
@@ -82,6 +85,7 @@ class Services:
         }
 
     def close(self) -> None:
+        self.builds.close()
         self.engine.close(0.0)
         self.adapters.close()
         self.loaded.close()
@@ -111,6 +115,9 @@ def close_opened(engine: Future[EngineApi], special: Future[Specialiser]) -> Non
 
 
 def assemble(config: Config, engine: EngineApi, special: Specialiser) -> Services:
+    builds = BuildJobs(config.builds, config.model.path)
+    if config.builds.promote:
+        engine = PromotingEngine(engine, config.builds, builds.build)
     metrics = Metrics(engine.stats)
     adapters = Adapters(special.shelf, config.adapt, metrics.count_resolution, metrics.pipeline_failures.inc)
     reserved = {config.model.name, *config.model.aliases, EMBEDDER_NAME}
@@ -148,6 +155,7 @@ def assemble(config: Config, engine: EngineApi, special: Specialiser) -> Service
             min_p=config.sampling.min_p,
             repeat_penalty=config.sampling.repeat_penalty,
         ),
+        builds=builds,
         started=time.time(),
     )
 

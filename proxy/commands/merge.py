@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         named = [find_adapter(name, base.model, config.cache.store_path) for name in args.adapters]
         report = build(base, weighted(named, weights), store, args.output, config)
     except BuildRefused as exc:
-        return fail(f"{exc.details}\nrefused: {exc}" if exc.details and not args.json else f"refused: {exc}")
+        return fail(f"{exc.details}\nrefused: {exc}" if exc.details else f"refused: {exc}", exc, args.json)
     except (AdapterError, OSError, ValueError) as exc:
-        return fail(str(exc))
+        return fail(str(exc), exc, args.json)
     if args.json:
         told = {name: value for name, value in report.to_json().items() if name != "tensors"}
         print(json.dumps({**told, "record": str(record_path(report.path)), "plot": str(plot_path(report.path))}))
@@ -122,6 +122,9 @@ def progress_line() -> Callable[[int, int], None]:
     return show
 
 
-def fail(problem: str) -> int:
+def fail(problem: str, exc: Exception | None = None, as_json: bool = False) -> int:
+    """1, having said why; with --json also as {"error": {"type", "message"}}, for programs."""
     print(f"et2l merge: {problem}", file=sys.stderr)
+    if as_json and exc is not None:
+        print(json.dumps({"error": {"type": type(exc).__name__, "message": str(exc)}}))
     return 1
