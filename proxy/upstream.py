@@ -5,6 +5,7 @@ The one door to litellm, whose import takes seconds: it is imported when the fir
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -50,6 +51,8 @@ def complete_locally(engine: EngineApi, prompt: str, timeout_s: float) -> str:
 
 def complete_upstream(model: str, prompt: str, timeout_s: float) -> str:
     """A litellm model's answer; keys come from the environment, as litellm says. Raises RewriteFailed."""
+    # Else importing litellm asks GitHub for a price list, and waits for it where there is no network.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm
 
     try:
