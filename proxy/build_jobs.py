@@ -1,4 +1,4 @@
-"""Builds made for the running server: `et2l merge` in a child process, at the lowest priority.
+"""Builds made for the running server: `et2l merge` in a child process, at a low priority.
 
 A child, because a merge and its probe are seconds of work for every core, want memory of their own, and must not
 take the server with them. One at a time.
@@ -27,7 +27,9 @@ FAILED = "the merge did not come to an end"
 class BuildJobs:
     """Makes and finds builds. Any thread may call; who comes second waits for the first."""
 
-    def __init__(self, config: BuildsConfig, base: Path) -> None:
+    def __init__(self, config: BuildsConfig, base: Path, niceness: int = 10) -> None:
+        """niceness: of the child; answers come first, and the merge still gets on where every core is busy."""
+        self.niceness = niceness
         self.config = config
         self.base = base
         self._turn = threading.Lock()
@@ -74,7 +76,7 @@ class BuildJobs:
             text=True,
             start_new_session=True,  # Ctrl-C goes to the server, which ends the child itself
         ) as child:
-            os.setpriority(os.PRIO_PROCESS, child.pid, 19)
+            os.setpriority(os.PRIO_PROCESS, child.pid, self.niceness)
             self._child = child
             if self._closed:
                 child.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 
@@ -16,6 +17,15 @@ from proxy.config import BuildsConfig
 from tests.adapters.tiny_models import random_adapter, write_tiny
 
 
+@pytest.fixture(autouse=True)
+def one_core():
+    """llama.cpp's threads wait for each other by spinning, which on a busy machine takes minutes."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
+
+
 def stored(folder, ratio: float):
     base = write_tiny(folder / "base.gguf", "qwen2", "q5_0")
     card = Card("generated", "tiny", base.model.digest, created=1.0)
@@ -24,7 +34,7 @@ def stored(folder, ratio: float):
 
 def test_a_build_is_made_once_and_then_found(tmp_path):
     adapter = stored(tmp_path, 0.1)
-    jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds"), tmp_path / "base.gguf")
+    jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds"), tmp_path / "base.gguf", niceness=0)
     build = jobs.build(adapter.digest, adapter.folder)
     assert build.path == tmp_path / "builds" / f"{adapter.digest}-q8_0.gguf"
     assert build.record["kl"] < 0.02
@@ -34,14 +44,14 @@ def test_a_build_is_made_once_and_then_found(tmp_path):
 
 def test_a_refusal_comes_back_as_what_it_was(tmp_path):
     adapter = stored(tmp_path, 0.005)
-    jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds", store="same"), tmp_path / "base.gguf")
+    jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds", store="same"), tmp_path / "base.gguf", niceness=0)
     with pytest.raises(BuildRefused, match="keep less than 90%"):
         jobs.build(adapter.digest, adapter.folder)
 
 
 def test_closing_ends_a_merge_under_way(tmp_path):
     adapter = stored(tmp_path, 0.1)
-    jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds"), tmp_path / "base.gguf")
+    jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds"), tmp_path / "base.gguf", niceness=0)
     failed: list[Exception] = []
 
     def build() -> None:
