@@ -1,134 +1,248 @@
 """The cache's content gate: whether two task hints that are near in embedding ask for the same thing.
 
-Encoders put opposites side by side ("sort ascending", "sort descending": 0.95), so a threshold alone is wrong. This
-gate compares what a paraphrase keeps: numbers, negation, opposites, names, formats, languages. It is made of rules
-and knows the words below and no others; in doubt it says no, which costs a second, where a yes costs a wrong answer.
+Encoders put opposites side by side ("sort ascending", "sort descending": 0.95), so a threshold alone is wrong. The gate
+lays the two hints beside each other, word by word (letter by letter in Chinese): equal words, inflections, known
+synonyms, misspellings and abbreviations pair off; politeness, roles without a subject and function words are left out.
+They ask for the same thing if no word of substance is left over on either side, and numbers, negations, quantifiers and
+directions ("from X to Y") agree.
+
+It knows English and some Chinese, by the lists of gate_words.toml; in other languages only near-identical hints pass.
+It does not understand: a paraphrase in words that no list has is turned down, and so is a translation. In doubt it says
+no, which costs a second, where a wrong yes costs a wrong answer.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
 
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-_COUNTED = _words("zero one two three four five six seven eight nine ten eleven twelve")
-_NUMBERS = {word: str(value) for value, word in enumerate(_COUNTED)}
-_ORDINALS = {word: str(value) for value, word in enumerate(_words("first second third fourth fifth"), start=1)}
-
-_NEGATIONS = _words(
-    "no not never none nothing neither nor cannot without avoid except exclude excluding omit skip unless only"
-    " nicht kein keine keinen ohne nie niemals pas sans jamais ningún sin nunca"
-)
-_NEGATIONS_CJK = re.compile("[不没没無无别別勿非未禁]")
-
-_OPPOSITES = tuple(
-    tuple(frozenset(side.split("|")) for side in pair.split(":"))
-    for pair in (
-        "ascending|increasing:descending|decreasing",
-        "increase|raise|grow:decrease|reduce|lower|shrink",
-        "max|maximum|maximal|largest|biggest|highest|most:min|minimum|minimal|smallest|lowest|least|fewest",
-        "first|earliest|oldest|start|beginning:last|latest|newest|end|ending",
-        "encode|encoding|encoder:decode|decoding|decoder",
-        "encrypt|encryption:decrypt|decryption",
-        "serialize|serialise|serialization:deserialize|deserialise|parse|deserialization",
-        "compress|compression|zip:decompress|decompression|unzip",
-        "positive:negative",
-        "add|insert|append|include|include|push:remove|delete|drop|exclude|pop",
-        "shortest|short|shorten|brief|concise|summarize|summarise:longest|long|lengthen|detailed|expand|elaborate",
-        "upper|uppercase|uppercased|capital:lower|lowercase|lowercased",
-        "formal|formally|polite:informal|informally|casual|rude",
-        "even:odd",
-        "before:after",
-        "left:right",
-        "import|load|read|download:export|save|write|upload",
-        "true:false",
-        "valid:invalid",
-        "simple|simplify|easy:complex|complicated|hard|difficult",
-        "encourage|recommend|support|pro|pros|advantages|benefits:discourage|oppose|con|cons|disadvantages|drawbacks",
-        "optimistic|happy|cheerful:pessimistic|sad|gloomy",
-        "question|questions|ask:answer|answers|reply",
-        "client:server",
-        "input:output",
-        "升序|递增:降序|递减",
-        "最大|最高|最多:最小|最低|最少",
-    )
+from adapters.gate_text import (
+    END,
+    FILLER,
+    HAN_NEGATIONS,
+    HAN_OPPOSITES,
+    IMPLIED,
+    KNOWN,
+    LIGHT,
+    OPPOSITES,
+    Hint,
+    Token,
+    read,
+    synonym_rows,
 )
 
-_NAMED = _words(
-    # output formats
-    "json jsonl yaml toml csv tsv xml html markdown latex sql regex ascii unicode base64 hex binary decimal roman"
-    " table bullets bullet bulleted numbered paragraph essay poem haiku sonnet story email"
-    # programming languages
-    " python java javascript typescript rust golang c c++ c# ruby php perl swift kotlin scala haskell lua r julia"
-    " bash shell powershell matlab fortran cobol lisp clojure erlang elixir prolog assembly css react django flask"
-    # natural languages
-    " english german french spanish italian portuguese dutch polish russian ukrainian turkish arabic hebrew hindi"
-    " chinese japanese korean vietnamese thai latin greek swedish danish norwegian finnish czech hungarian"
-    # units that change an answer
-    " celsius fahrenheit kelvin meters metres feet miles kilometers kilometres pounds kilograms dollars euros"
+_JOINERS = frozenset({"and", "or", "then", "&", ",", END})
+_HAN_JOINERS = frozenset("、,和与及或")
+_UNHEARD = frozenset({"a", "an", "the", "it", "its", "they", "their", "is", "are", "be", "this", "that", "these", "as"})
+_SMALL = frozenset({"of", "the", "on", "a", "an", "and", "in", "for", "to"})
+_OPPOSED_PREFIXES = (
+    "un: in: im: ir: dis: non: a: anti: mis: en:de en:dis inter:intra hyper:hypo macro:micro pre:post over:under"
+    " up:down endo:exo homo:hetero mono:poly multi:single multi:uni bi:uni maxi:mini sub:super"
+    " im:ex in:ex in:out as:des"
 )
-
-_QUOTED = re.compile(r"`([^`]+)`|\"([^\"]+)\"|“([^”]+)”|(?<!\w)'([^']+)'(?!\w)")
-_IDENTIFIER = re.compile(r"\b(?:\w+_\w*|_\w+|\w*[a-z]\w*[A-Z]\w*|\w+(?:\.\w+)*\(\)|\w+(?:\.[A-Za-z]\w*)+|[A-Z]{2,}\w*)")
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*")
-_WORD = re.compile(r"[^\W\d_]+(?:['’]t\b)?[+#]*")
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What a paraphrase keeps. named: in order, since "from German to English" has an opposite, too."""
-
-    numbers: tuple[str, ...]
-    negated: bool
-    named: tuple[str, ...]
-    identifiers: frozenset[str]
-    script: str
-    words: frozenset[str]
+_PREFIXES = tuple(tuple(pair.split(":")) for pair in _OPPOSED_PREFIXES.split())
 
 
 def same_content(one: str, other: str) -> bool:
-    """Whether the two hints agree in everything that this gate can see. Symmetric."""
-    a, b = _read(one), _read(other)
-    if replace(a, words=b.words) != b:
-        return False
-    return not any(_opposed(a.words, b.words, left, right) for left, right in _OPPOSITES)
+    """Whether the two hints agree in everything that this gate can see. Symmetric, and true of any text and itself."""
+    a, b = read(one), read(other)
+    if one == other:
+        return True
+    return not any(rule(a, b) or rule(b, a) for rule in _RULES)
 
 
-def _opposed(a: frozenset[str], b: frozenset[str], left: frozenset[str], right: frozenset[str]) -> bool:
-    """One hint has a word of one side only, the other hint a word of the other side only."""
-    sides = [(bool(words & left), bool(words & right)) for words in (a, b)]
-    return sorted(sides) == [(False, True), (True, False)]
+def _other_script(a: Hint, b: Hint) -> bool:
+    return bool(a.han) != bool(b.han)
 
 
-def _read(hint: str) -> _Content:
-    text = unicodedata.normalize("NFC", hint)
-    quoted = {next(part for part in match if part) for match in _QUOTED.findall(text)}
-    identifiers = {name.casefold() for name in _IDENTIFIER.findall(text)} | quoted
-    words = [word.casefold().replace("’", "'") for word in _WORD.findall(text)]
-    numbers = [number.replace(",", "").lstrip("+") for number in _NUMBER.findall(text)]
-    numbers += [_NUMBERS[word] for word in words if word in _NUMBERS and word != "one"]  # "write one that ..."
-    numbers += [_ORDINALS[word] for word in words if word in _ORDINALS]
-    negated = any(word in _NEGATIONS or word.endswith("n't") for word in words)
-    cjk = [side for pair in _OPPOSITES for side_words in pair for side in side_words if not side.isascii()]
-    return _Content(
-        tuple(sorted(numbers)),
-        negated or bool(_NEGATIONS_CJK.search(text)),
-        tuple(word for word in words if word in _NAMED),
-        frozenset(identifiers - {name.casefold() for name in words if name in _NAMED}),
-        _script(text),
-        frozenset(words) | {word for word in cjk if word in text},
+def _nothing_in_common(a: Hint, b: Hint) -> bool:
+    """Not even one word of content, or one Chinese letter."""
+    return {token.common for token in a.content}.isdisjoint(token.common for token in b.content) and not (
+        set(a.han) & set(b.han)
     )
 
 
-def _script(text: str) -> str:
-    """The script most letters are of, by the first word of their Unicode names: LATIN, CJK, CYRILLIC, ..."""
-    counts: dict[str, int] = {}
-    for letter in filter(str.isalpha, text):
-        name = unicodedata.name(letter, "").split(" ")[0]
-        counts[name] = counts.get(name, 0) + 1
-    return max(counts, key=counts.__getitem__) if counts else ""
+def _other_numbers(a: Hint, b: Hint) -> bool:
+    return a.numbers != b.numbers
+
+
+def _other_negation(a: Hint, b: Hint) -> bool:
+    """One negates and the other does not, or b has a word without the negation that a puts before it."""
+    bare = {token.common for token in b.content} - b.negated
+    return a.negates != b.negates or bool(a.negated & bare)
+
+
+def _other_scope(a: Hint, b: Hint) -> bool:
+    """Quantifiers and the like differ; "all" and "each" may be left out ("label each tweet", "label tweets")."""
+    return a.scopes - {"all"} != b.scopes - {"all"}
+
+
+def _opposite(a: Hint, b: Hint) -> bool:
+    """a has a word of one side only, b of the other side only."""
+    if any(_opposed(a.words, b.words, left, right) for left, right in OPPOSITES):
+        return True
+    for left, right in HAN_OPPOSITES:
+        both = left | right
+        a_has, b_has = ({word for word in both if word in hint.han_plain} for hint in (a, b))
+        if _opposed(a_has, b_has, left, right):
+            return True
+    return False
+
+
+def _opposed(a: frozenset[str] | set[str], b: frozenset[str] | set[str], left: frozenset[str], right: frozenset[str]):
+    return bool(a & left and not a & right and b & right and not b & left)
+
+
+def _opposed_prefix(a: Hint, b: Hint) -> bool:
+    """encode, decode; typical, atypical; macroeconomics, microeconomics."""
+    mine, theirs = a.words - b.words, b.words - a.words
+    return any(
+        word.startswith(one) and len(word) - len(one) >= 3 and other + word.removeprefix(one) in theirs
+        for word in mine
+        for one, other in _PREFIXES
+    )
+
+
+def _exchanged_targets(a: Hint, b: Hint) -> bool:
+    """What a turns something into, b has elsewhere, and the other way round."""
+    return bool((a.targets - b.targets) & b.words and (b.targets - a.targets) & a.words)
+
+
+def _swapped(a: Hint, b: Hint) -> bool:
+    """Two parts have changed places around words that stay ("given the answer, write the question")."""
+    mine, theirs = ([token.common for token in hint.tokens if token.folded not in _UNHEARD] for hint in (a, b))
+    return _is_swap(mine, theirs, _JOINERS) or _is_swap(a.han, b.han, _HAN_JOINERS)
+
+
+def _is_swap(one: Sequence[str], other: Sequence[str], joiners: frozenset[str]) -> bool:
+    """one = P x M y S and other = P y M x S, where x and y are not the items of a list or whole clauses."""
+    if len(one) != len(other) or one == other:
+        return False
+    start = next(i for i in range(len(one)) if one[i] != other[i])
+    end = next(i for i in range(len(one), 0, -1) if one[i - 1] != other[i - 1])
+    one, other = one[start:end], other[start:end]
+    size = len(one)
+    for x in (x for x in range(1, size) if one[:x] == other[size - x :]):
+        for y in range(1, size - x):
+            middle = one[x : size - y]
+            if one[size - y :] == other[:y] and middle == other[y : size - x]:
+                return not (middle[0] in joiners and middle[-1] in joiners)
+    return False
+
+
+def _left_over(a: Hint, b: Hint) -> bool:
+    """a has a word of substance that nothing in b stands for."""
+    light = LIGHT.union(*(IMPLIED[word] for word in a.words & b.words & IMPLIED.keys()))
+    return any({token.folded, token.lemma, token.common}.isdisjoint(light) for token in _unpaired(a, b))
+
+
+def _unpaired(a: Hint, b: Hint) -> list[Token]:
+    mine, theirs = {token.common for token in a.content}, {token.common for token in b.content}
+    left = [token for token in a.content if token.common not in theirs]
+    right = [token for token in b.content if token.common not in mine]
+    if not left:
+        return []
+    spelt_out = {word.common for token in right for word in _spelt_out(token, a)}
+    return [
+        token
+        for token in left
+        if token.common not in spelt_out
+        and not _spelt_out(token, b)
+        and not any(_same_word(token, other) for other in right)
+        and not any(_misspelt_filler(token, other) for other in b.tokens)
+    ]
+
+
+def _spelt_out(token: Token, hint: Hint) -> list[Token]:
+    """The consecutive words whose initials the acronym has ("OOP"); none if it is none."""
+    letters = token.written.removesuffix("s")
+    if not (letters.isupper() and 2 <= len(letters) <= 6):
+        return []
+    words = [word for word in hint.tokens if word.folded[0].isalpha() and word.folded not in _SMALL]
+    at = "".join(word.folded[0] for word in words).find(letters.casefold())
+    return words[at : at + len(letters)] if at >= 0 else []
+
+
+def _same_word(one: Token, other: Token) -> bool:
+    """Synonyms, of one family, a misspelling or a shortened form. A word that a list has is taken as it is."""
+    if synonym_rows(one.folded) & synonym_rows(other.folded):
+        return True
+    if one.folded in KNOWN and other.folded in KNOWN:
+        return False
+    a, b = one.folded, other.folded
+    if one.name and other.name:
+        return _edits(a, b) == 1 and (sorted(a) == sorted(b) or min(len(a), len(b)) >= 8)
+    return _misspelt(a, b) or _same_family(a, b) or _shortened(a, b) or _shortened(b, a)
+
+
+def _misspelt_filler(one: Token, other: Token) -> bool:
+    """teh, abuot: an unknown word with the letters of a function word, in another order."""
+    a, b = one.folded, other.folded
+    return b in FILLER and a not in KNOWN and sorted(a) == sorted(b) and _misspelt(a, b)
+
+
+def _misspelt(one: str, other: str) -> bool:
+    longer = max(len(one), len(other))
+    if one[0] != other[0]:
+        return False
+    if longer < 4:
+        return sorted(one) == sorted(other)
+    return _edits(one, other) <= (1 if longer < 7 else 2)
+
+
+def _edits(one: str, other: str) -> int:
+    """Letters to add, drop, change or exchange with the next; 3 for any number above 2."""
+    if abs(len(one) - len(other)) > 2:
+        return 3
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(one, start=1):
+        above, row = rows[-1], [i]
+        for j, theirs in enumerate(other, start=1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != theirs)))
+            if i > 1 and j > 1 and (letter, theirs) == (other[j - 2], one[i - 2]):
+                row[j] = min(row[j], rows[-2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]
+
+
+def _same_family(one: str, other: str) -> bool:
+    """test, testable; consistent, consistency."""
+    longer = max(len(one), len(other))
+    common = next((i for i, (x, y) in enumerate(zip(one, other, strict=False)) if x != y), min(len(one), len(other)))
+    return common >= 5 and common >= 0.6 * longer
+
+
+def _shortened(short: str, word: str) -> bool:
+    """maths, mathematics; sci, scientific; pts, patients."""
+    stem = short.removesuffix("s") if len(short) > 3 else short
+    if not 3 <= len(stem) <= 5 or len(word) < len(stem) + 3:
+        return False
+    return word.startswith(stem) or _is_skeleton(stem, word)
+
+
+def _is_skeleton(short: str, word: str) -> bool:
+    """Consonants of the word in their order, its first letter the first."""
+    rest = iter(word)
+    return short[0] == word[0] and not set(short[1:]) & set("aeiou") and all(letter in rest for letter in short)
+
+
+def _other_han(a: Hint, b: Hint) -> bool:
+    """a has Chinese letters that b has not; one alone may be a particle, unless it negates or b has others, too."""
+    mine, theirs = (Counter(letter for letter in hint.han if letter not in _HAN_JOINERS) for hint in (a, b))
+    left, right = mine - theirs, theirs - mine
+    return left.total() > 1 or bool(left and (right or left.keys() & HAN_NEGATIONS))
+
+
+_RULES = (
+    _nothing_in_common,
+    _other_script,
+    _other_numbers,
+    _other_negation,
+    _other_scope,
+    _other_han,
+    _left_over,
+    _opposite,
+    _opposed_prefix,
+    _exchanged_targets,
+    _swapped,
+)

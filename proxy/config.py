@@ -131,7 +131,7 @@ class CacheConfig:
     path: Path = Path("cache.db")
     index_path: Path = Path("cache.usearch")
     store_path: Path = Path("adapters/store")
-    semantic_threshold: float = number(0.90, -1, 1)
+    semantic_threshold: float = number(0.50, -1, 1)
     max_bytes: int = number(10_737_418_240, 0)
 
 
