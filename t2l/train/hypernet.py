@@ -50,6 +50,7 @@ class TrainSettings:
     """False trains the plain multi-task LoRA (all gates stay 1): the baseline."""
     seed: int = 0
     eval_every: int = 100
+    """Steps between measurements on development sets; 0 = none."""
     eval_examples: int = 48
     save_every: int = 25
 
@@ -102,7 +103,8 @@ class Trainer:
                 record = self._train_step(pending.pop())
                 bar.update()
                 bar.set_postfix(loss=f"{record['loss']:.2f}", tok_s=f"{self.tokens_seen / self.seconds:.0f}")
-                if self.step % self.settings.eval_every == 0 or self.step == self.settings.steps:
+                every = self.settings.eval_every
+                if every and (self.step % every == 0 or self.step == self.settings.steps):
                     record |= {"dev": self.evaluate(dev)}
                 self._log(record)
                 if on_step:
