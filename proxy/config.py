@@ -87,7 +87,7 @@ class SamplingConfig:
 class HintConfig:
     use_system_prompt: bool = True
     max_words: int = number(200, 1)
-    strip: bool = True
+    strip: bool = False
 
 
 @dataclass(frozen=True, slots=True)

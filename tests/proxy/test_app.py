@@ -182,17 +182,18 @@ def test_streams_carry_the_same_headers(client):
     assert reply.headers["x-et2l-source"] == "generated" and "x-request-id" in reply.headers
 
 
-def test_the_adapter_is_attached_and_its_hint_leaves_the_prompt(client, engine):
-    ask(client, messages=[TASK, HI])
+def test_the_adapter_is_attached_and_its_hint_leaves_the_prompt_where_asked(client, engine):
+    strip = {"strip": True}
+    ask(client, messages=[TASK, HI], et2l=strip)
     assert engine.submitted[-1].placement.adapter.digest == "0000000000000001"
     assert engine.prompt() == "system: Be kind.\nuser: hi\n"
-    ask(client, messages=[{"role": "system", "content": "Task: write code"}, HI])
+    ask(client, messages=[{"role": "system", "content": "Task: write code"}, HI], et2l=strip)
     assert engine.prompt() == "system: \nuser: hi\n"  # an empty system prompt, not the template's own
 
 
 @pytest.mark.parametrize("model, task", [(f"{BASE}@off", "Task: write code"), (BASE, "Task: nothing")])
 def test_the_base_model_is_told_the_task(client, engine, model, task):
-    ask(client, messages=[{"role": "system", "content": task}, HI], model=model)
+    ask(client, messages=[{"role": "system", "content": task}, HI], model=model, et2l={"strip": True})
     assert engine.submitted[-1].placement.adapter is None
     assert engine.prompt() == f"system: {task}\nuser: hi\n"
 
@@ -200,7 +201,7 @@ def test_the_base_model_is_told_the_task(client, engine, model, task):
 def test_the_request_can_set_task_strip_and_on_miss(client, engine, shelf):
     ask(client, messages=[TASK, HI], et2l={"task": "from the field"})
     assert shelf.made[-1].task == "from the field" and engine.prompt().startswith("system: Task: write code")
-    ask(client, messages=[TASK, HI], et2l={"strip": False})
+    ask(client, messages=[TASK, HI])
     assert engine.prompt().startswith("system: Task: write code")
     ask(client, headers={"x-et2l-task": "写代码".encode()})
     assert shelf.made[-1].task == "写代码"
@@ -229,7 +230,7 @@ def test_an_adapter_that_the_engine_refuses_is_answered_by_the_base_model(client
 
 
 def test_the_configuration_decides_what_the_request_leaves_open(build, engine):
-    services = build(adapt=AdaptConfig(on_miss="base"), hint=HintConfig(use_system_prompt=False, strip=False))
+    services = build(adapt=AdaptConfig(on_miss="base"), hint=HintConfig(use_system_prompt=False, strip=True))
     with TestClient(create_app(services.config.server, lambda: services)) as client:
         assert (
             ask(client, messages=[{"role": "system", "content": "write code"}, HI]).headers["x-et2l-source"] == "base"
@@ -237,7 +238,7 @@ def test_the_configuration_decides_what_the_request_leaves_open(build, engine):
         assert ask(client, messages=[TASK, HI]).headers["x-et2l-source"] == "base"
         services.adapters._worker.submit(lambda: None).result()
         assert ask(client, messages=[TASK, HI]).headers["x-et2l-source"] == "exact"
-        assert engine.prompt().startswith("system: Task: write code")
+        assert engine.prompt().startswith("system: Be kind.")
 
 
 def test_tool_results_go_back_to_the_template(client, engine):

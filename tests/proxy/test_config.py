@@ -104,14 +104,14 @@ def test_the_environment_overrides_the_file(tmp_path):
         "ET2L__SERVER__PORT": "9000",
         "ET2L__SERVER__API_KEYS": "one, two",
         "ET2L__MODEL__ALIASES": '["x"]',
-        "ET2L__HINT__STRIP": "false",
+        "ET2L__HINT__STRIP": "true",
         "ET2L__DECOMPOSER__ALPHA": "1",
         "ET2L__ENHANCER__LLM": "local",
         "ET2L__LORA__ALLOWED_ROOT": "loras",
     }
     config = load_config(file, environ)
     assert (config.server.port, config.server.api_keys) == (9000, ("one", "two"))
-    assert (config.model.aliases, config.hint.strip, config.decomposer.alpha) == (("x",), False, 1.0)
+    assert (config.model.aliases, config.hint.strip, config.decomposer.alpha) == (("x",), True, 1.0)
     assert (config.enhancer.llm, config.lora.allowed_root) == ("local", tmp_path / "loras")
     with pytest.raises(ConfigError, match=r"server\.nope: no such key"):
         load_config(file, {"ET2L__SERVER__NOPE": "1"})
