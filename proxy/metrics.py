@@ -91,6 +91,8 @@ class EngineCollector(Collector):
             ("et2l_cached_prompt_tokens", stats.cached_tokens, "Prompt tokens whose KV cells were reused"),
             ("et2l_generated_tokens", stats.generated_tokens, "Tokens generated"),
             ("et2l_decode_steps", stats.decode_steps, "Calls of llama_decode"),
+            ("et2l_decode_seconds", stats.decode_seconds, "Time inside llama_decode"),
+            ("et2l_busy_seconds", stats.busy_seconds, "Time of all the engine's steps, decoding included"),
         ):
             yield CounterMetricFamily(name, about, value=value)
         for name, value, about in (
