@@ -42,6 +42,11 @@ _OPPOSED_PREFIXES = (
 )
 _PREFIXES = tuple(tuple(pair.split(":")) for pair in _OPPOSED_PREFIXES.split())
 
+_MANY = 40
+"""Words left over that nobody tries to pair off any more: such hints differ."""
+_LONG = 500
+"""Words of a rearranged part that is not searched for an exchange, and turned down."""
+
 
 def same_content(one: str, other: str) -> bool:
     """Whether the two hints agree in everything that this gate can see. Symmetric, and true of any text and itself."""
@@ -122,6 +127,8 @@ def _is_swap(one: Sequence[str], other: Sequence[str], joiners: frozenset[str]) 
     end = next(i for i in range(len(one), 0, -1) if one[i - 1] != other[i - 1])
     one, other = one[start:end], other[start:end]
     size = len(one)
+    if size > _LONG:
+        return True
     for x in (x for x in range(1, size) if one[:x] == other[size - x :]):
         for y in range(1, size - x):
             middle = one[x : size - y]
@@ -140,8 +147,8 @@ def _unpaired(a: Hint, b: Hint) -> list[Token]:
     mine, theirs = {token.common for token in a.content}, {token.common for token in b.content}
     left = [token for token in a.content if token.common not in theirs]
     right = [token for token in b.content if token.common not in mine]
-    if not left:
-        return []
+    if not left or len(left) > _MANY:
+        return left
     spelt_out = {word.common for token in right for word in _spelt_out(token, a)}
     return [
         token
