@@ -44,7 +44,9 @@ class Client:
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+            # No connection is kept: llama-server closes idle ones, and a request may just have begun on it.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
         )
 
     async def __aenter__(self) -> Client:

@@ -86,6 +86,11 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    def check_alive(self) -> None:
+        """Raises ServerFailed."""
+        if self._process.poll() is not None:
+            raise ServerFailed(f"{self.name} ended with {self._process.returncode}:\n{self._log_end()}")
+
     def asks_for(self, adapter: Adapter | None) -> dict[str, Any]:
         """The fields of a chat request that choose the adapter, None = the base model."""
         raise NotImplementedError
@@ -124,8 +129,7 @@ class Server:
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise ServerFailed(f"{self.name} ended with {self._process.returncode}:\n{self._log_end()}")
+            self.check_alive()
             try:
                 self.get("/health")
                 return

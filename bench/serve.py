@@ -152,28 +152,46 @@ async def measure(config: Config, options: argparse.Namespace) -> Report:
         adapters = make_adapters(ours, count, folder)
         peer = children.enter_context(Peer(config, folder, adapters, more=options.peer_flags.split()))
         work = Work(options.tokens, options.temperature, sorted(Model(config.model.path).end_tokens))
-        report = Report(setting(config, options))
+        report = Report(setting(config, options, count))
         async with Client() as client:
             serving = Serving(client, ours, peer, work, options.seed)
-            await serving.warm_up(adapters)
-            if "throughput" in wanted:
-                asked = [(clients, 0) for clients in options.clients]
-                report.throughput = await points(serving, asked, adapters, options.rounds)
-            if "adapters" in wanted:
-                asked = [(ADAPTER_CLIENTS, number) for number in options.adapters]
-                report.adapters = await points(serving, asked, adapters, options.rounds)
-            if "turns" in wanted:
-                tokens = min(options.tokens, 32)
-                for title, users in (("one", [None]), ("two, with an adapter each", adapters[:2])):
-                    say(f"conversations of {options.turns} turns: {title}")
-                    report.turns[title] = await serving.turns(users, options.turns, tokens)
-            if "latency" in wanted:
-                say(f"added latency, {options.pairs} pairs")
-                report.latency = await serving.latencies(adapters[0], options.pairs)
-            if "memory" in wanted:
-                say("memory")
-                report.memory = await memory(serving, config, adapters, folder)
+            try:
+                await take(wanted, serving, report, config, options, adapters, folder)
+            except (RequestFailed, ExceptionGroup):
+                ours.check_alive()  # a dead child's log says more
+                peer.check_alive()
+                raise
     return report
+
+
+async def take(
+    wanted: set[str],
+    serving: Serving,
+    report: Report,
+    config: Config,
+    options: argparse.Namespace,
+    adapters: Sequence[Adapter],
+    folder: Path,
+) -> None:
+    """Puts the wanted parts into the report."""
+    await serving.warm_up(adapters)
+    if "throughput" in wanted:
+        asked = [(clients, 0) for clients in options.clients]
+        report.throughput = await points(serving, asked, adapters, options.rounds)
+    if "adapters" in wanted:
+        asked = [(ADAPTER_CLIENTS, number) for number in options.adapters]
+        report.adapters = await points(serving, asked, adapters, options.rounds)
+    if "turns" in wanted:
+        tokens = min(options.tokens, 32)
+        for title, users in (("one", [None]), ("two, with an adapter each", adapters[:2])):
+            say(f"conversations of {options.turns} turns: {title}")
+            report.turns[title] = await serving.turns(users, options.turns, tokens)
+    if "latency" in wanted:
+        say(f"added latency, {options.pairs} pairs")
+        report.latency = await serving.latencies(adapters[0], options.pairs)
+    if "memory" in wanted:
+        say("memory")
+        report.memory = await memory(serving, config, adapters, folder)
 
 
 def make_adapters(ours: Ours, count: int, folder: Path) -> list[Adapter]:
@@ -218,8 +236,8 @@ async def memory(serving: Serving, config: Config, adapters: Sequence[Adapter], 
     return found
 
 
-def setting(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    """What a reader needs to repeat the run."""
+def setting(config: Config, options: argparse.Namespace, adapters: int) -> dict[str, Any]:
+    """What a reader needs to repeat the run. adapters: how many both servers were given."""
     engine = config.engine
     return {
         "model": config.model.path.name,
@@ -229,6 +247,7 @@ def setting(config: Config, options: argparse.Namespace) -> dict[str, Any]:
         "context": engine.context_tokens,
         "slots": engine.max_sequences,
         "batch": engine.batch_tokens,
+        "adapters": adapters,
         "answer_tokens": options.tokens,
         "temperature": options.temperature,
         "rounds": options.rounds,
@@ -263,7 +282,7 @@ def tables(report: Report) -> list[str]:
     if report.latency:
         texts.append(latency_table(report.latency))
     if report.memory:
-        texts.append(memory_table(report.memory, max([1, *(point.adapters for point in report.adapters)])))
+        texts.append(memory_table(report.memory, report.setting["adapters"]))
     return texts
 
 
