@@ -55,21 +55,14 @@ class CacheShelf:
         self.base_name = base_name
         self.components = {"base": base.digest, **et2l.digests, **settings}
         self.threshold = threshold
-        self._skills = lru_cache(256)(lambda task: {score.skill.name for score in et2l.decomposer.decompose(task)})
         self._embed = lru_cache(256)(lambda task: et2l.embedder.embed([task])[0].numpy())
 
     def find(self, wanted: Wanted, *, near: bool) -> Found | None:
         threshold = self.threshold if near else EXACT_ONLY
-        hit = self.cache.lookup(self.key(wanted), lambda: self.embedding(wanted), threshold, self.same_request)
+        hit = self.cache.lookup(self.key(wanted), lambda: self.embedding(wanted), threshold, same_content)
         if hit is None:
             return None
         return Found(hit.stored, hit.similarity if hit.source == "semantic" else None)
-
-    def same_request(self, one: str, other: str) -> bool:
-        """The content gate between two tasks near in embedding: nothing they say disagrees, and they need the same
-        skills.
-        """
-        return same_content(one, other) and self._skills(one) == self._skills(other)
 
     def make(self, wanted: Wanted) -> StoredAdapter | NoAdapter:
         """Raises BadRequest for skills or weights that cannot be used.

@@ -89,7 +89,7 @@ def test_the_card_says_how_it_came_to_be(shelf, base):
     assert card.versions == {"base": base.digest, "hypernetwork": "h", "llm": "off"}
 
 
-def test_a_near_task_is_a_hit_unless_content_or_skills_disagree(shelf):
+def test_a_near_task_is_a_hit_unless_the_content_disagrees(shelf):
     shelf.make(Wanted("sort numbers ascending", "me"))
     near = shelf.find(Wanted("sort the numbers ascending", "me"), near=True)
     assert near.similarity == pytest.approx(1, abs=1e-5)
