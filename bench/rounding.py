@@ -2,7 +2,7 @@
 
     python -m bench.rounding adapters/store/<digest>
 
-The adapter's tensors of the types adapters/on_grid.py knows are merged and stored in place, the others left out of
+The adapter's tensors of the types bench/on_grid.py knows are merged and stored in place, the others left out of
 the adapter, so that every row answers the same question. KL is against the base with that adapter attached, on the
 probe text of `et2l merge`.
 """
@@ -21,14 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters import ggml, on_grid
+from adapters import ggml
 from adapters.base_files import BaseFiles
+from adapters.compose import concat
 from adapters.gguf_file import read_gguf, write_gguf
 from adapters.lora import LoraAdapter
 from adapters.merge import merge
-from adapters.on_grid import Rounding
 from adapters.peft_file import read_peft
+from bench import on_grid
 from bench.merge import MODEL, ROOT
+from bench.on_grid import Rounding
 from proxy.probe import probe
 
 ROUNDINGS: dict[str, Rounding] = {
@@ -81,12 +83,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("adapter", type=Path, help="PEFT folder or GGUF LoRA")
     parser.add_argument("--base", type=Path, default=MODEL)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the adapter: smaller changes are harder to keep")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     base = BaseFiles.read(args.base)
     whole = read_peft(args.adapter, base.model.digest) if args.adapter.is_dir() else read_gguf(args.adapter, base.model)
     known = {path: d for path, d in whole.deltas.items() if base.model.tensor(path).type.lower() in on_grid.RANGES}
-    adapter = LoraAdapter(base.model.digest, known)
+    adapter = concat([LoraAdapter(base.model.digest, known)], [args.scale])
     rows = []
     (ROOT / "runs").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "runs", prefix="rounding-") as folder:

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from adapters.base_files import BaseFiles
 from adapters.card import Card
 from adapters.compose import concat
 from adapters.gguf_file import write_gguf
 from adapters.gguf_io import read_header
+from adapters.lora import LoraAdapter, LoraDelta
 from adapters.peft_file import read_peft, write_peft
 from adapters.store import Store
 from proxy import probe as probing
@@ -114,3 +116,31 @@ def test_another_base_than_the_configured_one_can_be_given(base, tmp_path, capsy
     other = write_tiny(tmp_path / "other.gguf", "llama", "q4_k", seed=3)
     assert main(["merge", peft(other, "a"), "--base", "other.gguf", "-o", "out.gguf", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["base"] == other.model.digest
+
+
+@pytest.mark.model
+def test_the_default_model_takes_a_change_of_a_few_percent_and_still_answers_as_attached(
+    default_model_path, tmp_path, monkeypatch, capsys
+):
+    """Q5_0 tensors in a Q4_K_M file: their own grid would keep less than a quarter of a 2 % change (DESIGN 7)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(probing, "TEXT", probing.TEXT[:200])
+    base = BaseFiles.read(default_model_path)
+    generator = torch.Generator().manual_seed(0)
+    deltas = {}
+    for path, info in base.model.linear_layers().items():
+        if path.endswith(("q_proj", "v_proj")):
+            rows, columns = info.shape
+            a, b = torch.randn(8, columns, generator=generator), torch.randn(rows, 8, generator=generator)
+            deltas[path] = LoraDelta(a, b, 0.0006 / 8**0.5)
+    write_gguf(LoraAdapter(base.model.digest, deltas), Path("a.gguf"), base.model)
+    assert main(["merge", "a.gguf", "--base", str(default_model_path), "-o", "out.gguf", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["gain"]["min"] >= 0.9
+    assert told["kl"] < 0.01
+    assert told["top1"] > 0.95
+    changed = {tensor["name"]: tensor for tensor in json.loads(Path("out.json").read_text())["tensors"]}
+    assert len(changed) == 48
+    assert {tensor["type_after"] for tensor in changed.values()} <= {"q8_0", "f16"}
+    before, after = read_header(default_model_path).tensors, read_header(Path("out.gguf")).tensors
+    assert all(after[name].type == info.type for name, info in before.items() if name not in changed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapters import ggml
-from adapters.on_grid import RANGES, error_feedback, nearest, stochastic, store
+from bench.on_grid import RANGES, error_feedback, nearest, stochastic, store
 
 ROWS, COLUMNS = 64, 512
 
