@@ -12,6 +12,7 @@ import errno
 import math
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from adapters.errors import BaseModelCorrupt, BuildRefused, DiskFull
 from adapters.ggml import GgmlType
 from adapters.gguf_io import TensorInfo
 from adapters.gguf_rewrite import PartialFile, Slot, Value, copy_range, header_bytes
-from adapters.lora import LoraAdapter
+from adapters.lora import LoraAdapter, LoraDelta
 
 STORES = ("q8_0", "same", "f16", "auto")
 """How changed tensors are stored: Q8_0; in their own type; F16; or each in the smallest type that keeps it.
@@ -139,15 +140,17 @@ def merge(
     parents = parents or {digest: 1.0}
     with ExitStack() as stack:
         sources = {path: _opened(path, stack) for path in dict.fromkeys(base.file_of.values())}
-        targets = _targets(base, adapter, sources)
-        if not targets:
+        changed = _changed(base, adapter)
+        if not changed:
             raise BuildRefused(f"adapter {digest} changes nothing: every delta is zero")
         file = stack.enter_context(PartialFile(out))
         stack.enter_context(threadpool_limits(limits=1, user_api="blas"))  # we bring the threads
         threads = threads or len(os.sched_getaffinity(0))
-        work = _Work(base, sources, targets, file, store, threads, planned_bytes(base, adapter, store))
+        file.reserve(planned := planned_bytes(base, adapter, store))
+        work = _Work(base, sources, file, store, threads)
         try:
-            tensors, slots = work.run(_metadata(base, digest, store, parents, None), progress)
+            metadata = _metadata(base, digest, store, parents, None)
+            tensors, slots = work.run(adapter, changed, metadata, progress)
             seconds = time.perf_counter() - started
             _refuse_below(MIN_GAIN, tensors, store)
             probe = verify(file.path) if verify else None
@@ -159,7 +162,7 @@ def merge(
             seconds += time.perf_counter() - started
         except OSError as exc:
             if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise DiskFull(out, work.least_bytes, work.free_bytes()) from exc
+                raise DiskFull(out, planned, shutil.disk_usage(out.parent).free) from exc
             raise
     size, own = out.stat().st_size, base.model.digest
     return MergeReport(out, size, seconds, digest, own, parents, store, tensors, probe)
@@ -187,24 +190,20 @@ class _Work:
         self,
         base: BaseFiles,
         sources: Mapping[Path, int],
-        targets: Mapping[str, _Target],
         file: PartialFile,
         store: str,
         threads: int,
-        least_bytes: int,
     ) -> None:
-        self.base, self.sources, self.targets, self.file, self.store = base, sources, targets, file, store
+        self.base, self.sources, self.file, self.store = base, sources, file, store
         self.threads = threads
         self.local = threading.local()
-        self.file.reserve(least_bytes)
-        self.least_bytes = least_bytes
-
-    def free_bytes(self) -> int:
-        stat = os.statvfs(self.file.path.parent)
-        return stat.f_bavail * stat.f_frsize
 
     def run(
-        self, added: Mapping[str, Value], progress: Callable[[int, int], None] | None
+        self,
+        adapter: LoraAdapter,
+        changed: Mapping[str, str],
+        added: Mapping[str, Value],
+        progress: Callable[[int, int], None] | None,
     ) -> tuple[tuple[TensorGain, ...], list[Slot]]:
         """Write the whole file, the header with its magic last: until then nothing can load it."""
         header, path = self.base.model.header, self.base.model.path
@@ -218,11 +217,12 @@ class _Work:
         try:
             copies: list[Future[None]] = []
             for done, info in enumerate(infos.values()):
-                target = self.targets.get(info.name)
-                if target is None:
+                module_path = changed.get(info.name)
+                if module_path is None:
                     slot = _slot(info, ggml.type_by_name(info.type.lower()), end)
                     copies += self._copy(pool, info, start + end)
                 else:
+                    target = _target(self.base, module_path, adapter.deltas[module_path], self.sources)
                     slot, sums = self._change(pool, target, start, end)
                     gains.append(_tensor_gain(target, slot, sums))
                 slots.append(slot)
@@ -311,17 +311,20 @@ def _opened(path: Path, stack: ExitStack) -> int:
     return fd
 
 
-def _targets(base: BaseFiles, adapter: LoraAdapter, sources: Mapping[Path, int]) -> dict[str, _Target]:
-    """The tensors to change, by name. A delta of zeros changes none: its tensor stays byte for byte."""
-    targets = {}
-    for module_path, delta in adapter.deltas.items():
-        info = base.model.tensor(module_path)
-        b = base.model.rows_to_gguf(module_path, delta.b.float() * delta.scaling)
-        if delta.a.any() and b.any():
-            a, b = delta.a.float().contiguous().numpy(), b.contiguous().numpy()
-            kind = ggml.type_by_name(info.type.lower())
-            targets[info.name] = _Target(info, sources[base.file_of[info.name]], kind, a, b)
-    return targets
+def _changed(base: BaseFiles, adapter: LoraAdapter) -> dict[str, str]:
+    """Module path by tensor name. A delta of zeros changes nothing: its tensor stays byte for byte."""
+    return {
+        base.model.tensor(path).name: path
+        for path, delta in adapter.deltas.items()
+        if delta.scaling and delta.a.any() and delta.b.any()
+    }
+
+
+def _target(base: BaseFiles, path: str, delta: LoraDelta, sources: Mapping[Path, int]) -> _Target:
+    info = base.model.tensor(path)
+    b = base.model.rows_to_gguf(path, delta.b.float() * delta.scaling).contiguous().numpy()
+    a = delta.a.float().contiguous().numpy()
+    return _Target(info, sources[base.file_of[info.name]], ggml.type_by_name(info.type.lower()), a, b)
 
 
 def candidates(store: str, own: GgmlType, columns: int) -> list[GgmlType]:
