@@ -212,7 +212,9 @@ async def points(
     for turn in range(rounds):
         for place, point in enumerate(found):
             say(f"round {turn + 1} of {rounds}: {point.clients} clients, {point.adapters} adapters")
-            point.rounds.append(await serving.bursts(point.clients, adapters[: point.adapters], turn + place))
+            seen = await serving.bursts(point.clients, adapters[: point.adapters], turn + place)
+            point.rounds.append(seen)
+            say(", ".join(f"{name} {burst.tokens_per_s:.1f} tok/s" for name, burst in seen.items()))
     return found
 
 
