@@ -221,8 +221,10 @@ def test_embeddings_are_unit_vectors_and_near_for_near_texts(client):
 
 
 def test_a_client_that_leaves_frees_the_engine(server):
-    body = {"model": f"{MODEL}@off", "messages": [HI], "max_tokens": 3000, "stream": True, "temperature": 0}
-    body["logit_bias"] = {"151645": -100}  # never the end-of-turn token
+    # An answer that is long by its task, and whose two end tokens are banned besides.
+    count = {"role": "user", "content": "Count from 1 to 1000, one number a line."}
+    body = {"model": f"{MODEL}@off", "messages": [count], "max_tokens": 3000, "stream": True, "temperature": 0}
+    body["logit_bias"] = {"151643": -100, "151645": -100}
     with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=60) as reply:
         next(reply.iter_lines())
         assert httpx.get(f"{server.url}/health").json()["running"] == 1
