@@ -74,7 +74,7 @@ def in_place(base: BaseFiles, adapter: LoraAdapter, out: Path, rounding: Roundin
             d, w = change.reshape(-1), weight.reshape(-1)
             e_d, d_d, e_e = float(e @ d), float(d @ d), float(e @ e)
             noise = math.sqrt(max(e_e - 2 * e_d + d_d, 0) / float(w @ w))
-            found.append((e_d / d_d, e_d / math.sqrt(e_e * d_d), noise))
+            found.append((e_d / d_d, e_d / math.sqrt(e_e * d_d) if e_e else 0.0, noise))  # 0: nothing of it is left
     gain, cosine, noise = (statistics.fmean(column) for column in zip(*found, strict=True))
     return gain, cosine, noise
 
