@@ -1,9 +1,7 @@
 """Merging an adapter into a quantised GGUF file: delta W added to the dequantised target tensors.
 
-One tensor at a time, in chunks of rows, so memory depends neither on the model's size nor on a tensor's; all
-other bytes are copied inside the kernel. Every tensor's gain is measured on what was stored, and a build that
-lost the adapter is refused. Files are read with pread rather than mapped: mapped pages would count as this
-process's memory.
+One tensor at a time (adapters/tensor_merge.py); all other bytes are copied inside the kernel. Every tensor's gain is
+measured on what was stored, and a build that lost the adapter is refused.
 """
 
 from __future__ import annotations
@@ -13,15 +11,12 @@ import math
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from adapters import ggml
@@ -32,32 +27,10 @@ from adapters.ggml import GgmlType
 from adapters.gguf_io import TensorInfo
 from adapters.gguf_rewrite import PartialFile, Slot, Value, copy_range, header_bytes
 from adapters.lora import LoraAdapter, LoraDelta
-
-STORES = ("q8_0", "same", "f16", "auto")
-"""How changed tensors are stored: Q8_0; in their own type; F16; or each in the smallest type that keeps it.
-A tensor whose own type is wider than Q8_0 or F16 keeps its own, and one whose change Q8_0 or F16 would lose
-takes the next wider type: a few tensors with outliers are no reason to refuse a build."""
-
-MIN_GAIN = 0.9
-"""A build with a tensor below this is refused (DESIGN 5.6)."""
-
-AUTO_GAIN, AUTO_COSINE = 0.95, 0.5
-"""What `auto` asks of a type. The gain alone would let tiny changes pass by chance: where rounding noise is
-many times the change, its projection on the change is any number."""
-
-LADDERS = {"q8_0": ("q8_0", "f16", "f32"), "f16": ("f16", "f32"), "auto": ("q6_k", "q8_0", "f16", "f32")}
-"""Types tried in turn; `auto` begins with a tensor's own. Narrower ones than its own would pass too: putting
-every weight on a coarse new grid keeps the change on average and buries it in noise
-(docs/results-builds.md)."""
-
-CHUNK_ELEMENTS = 1 << 17
-"""Weights worked on at once by one thread: its buffers (2 MiB) stay in the processor's cache."""
+from adapters.tensor_merge import MIN_GAIN, STORES, Sums, Target, TensorMerger, candidates
 
 COPY_BYTES = 1 << 24
 """Unchanged bytes are copied in pieces of this size, so that every thread has a share."""
-
-SAMPLE_CHUNKS = 4
-"""`auto` looks at this many chunks, evenly spread, before it stores a whole tensor in a type."""
 
 VERSION = "0.1.0"
 """Of this tool, as pyproject.toml has it, for the metadata of the files it makes."""
@@ -67,49 +40,6 @@ QUANTISATION_VERSION = {"general.quantization_version": 2}
 
 Verify = Callable[[Path], Probe]
 """Runs the finished, not yet published file against the attached adapter. Raises BuildRefused."""
-
-
-@dataclass(slots=True)
-class _Sums:
-    """Inner products over the chunks of one tensor: E = stored - W; noise = E - dW."""
-
-    e_d: float = 0.0
-    d_d: float = 0.0
-    e_e: float = 0.0
-    w_w: float = 0.0
-
-    def add(self, other: _Sums) -> None:
-        self.e_d += other.e_d
-        self.d_d += other.d_d
-        self.e_e += other.e_e
-        self.w_w += other.w_w
-
-    @property
-    def gain(self) -> float:
-        return self.e_d / self.d_d
-
-    @property
-    def cosine(self) -> float:
-        return self.e_d / math.sqrt(self.e_e * self.d_d) if self.e_e else 0.0
-
-    @property
-    def noise(self) -> float:
-        return math.sqrt(max(self.e_e - 2 * self.e_d + self.d_d, 0.0))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Target:
-    """One tensor to change. a: (rank, columns); b: (rows, rank), the file's row order, scaling folded in."""
-
-    info: TensorInfo
-    source: int
-    kind: GgmlType
-    a: np.ndarray
-    b: np.ndarray
-
-    def chunks(self) -> list[slice]:
-        rows = max(1, CHUNK_ELEMENTS // self.info.shape[1])
-        return [slice(at, min(at + rows, self.info.shape[0])) for at in range(0, self.info.shape[0], rows)]
 
 
 def merge(
@@ -145,12 +75,12 @@ def merge(
             raise BuildRefused(f"adapter {digest} changes nothing: every delta is zero")
         file = stack.enter_context(PartialFile(out))
         stack.enter_context(threadpool_limits(limits=1, user_api="blas"))  # we bring the threads
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or cores()
         file.reserve(planned := planned_bytes(base, adapter, store))
-        work = _Work(base, sources, file, store, threads)
+        writer = _Writer(base, sources, file, store, threads)
         try:
             metadata = _metadata(base, digest, store, parents, None)
-            tensors, slots = work.run(adapter, changed, metadata, progress)
+            tensors, slots = writer.run(adapter, changed, metadata, progress)
             seconds = time.perf_counter() - started
             _refuse_below(MIN_GAIN, tensors, store)
             probe = verify(file.path) if verify else None
@@ -160,6 +90,8 @@ def merge(
             started = time.perf_counter()
             file.publish()
             seconds += time.perf_counter() - started
+        except EOFError as exc:
+            raise BaseModelCorrupt(f"the base model was changed while it was read: {exc}") from exc
         except OSError as exc:
             if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise DiskFull(out, planned, shutil.disk_usage(out.parent).free) from exc
@@ -180,23 +112,13 @@ def planned_bytes(base: BaseFiles, adapter: LoraAdapter, store: str) -> int:
     return total
 
 
-class _Work:
-    """One merge in progress: the threads, and where in the new file the next tensor goes.
-
-    The pool's threads compute chunks and write them; each has buffers of its own. This thread alone decides.
-    """
+class _Writer:
+    """One merge in progress: which tensor goes where in the new file."""
 
     def __init__(
-        self,
-        base: BaseFiles,
-        sources: Mapping[Path, int],
-        file: PartialFile,
-        store: str,
-        threads: int,
+        self, base: BaseFiles, sources: Mapping[Path, int], file: PartialFile, store: str, threads: int
     ) -> None:
-        self.base, self.sources, self.file, self.store = base, sources, file, store
-        self.threads = threads
-        self.local = threading.local()
+        self.base, self.sources, self.file, self.store, self.threads = base, sources, file, store, threads
 
     def run(
         self,
@@ -214,6 +136,7 @@ class _Work:
         gains: list[TensorGain] = []
         end = 0
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="merge")
+        merger = TensorMerger(self.file, self.store, pool)
         try:
             copies: list[Future[None]] = []
             for done, info in enumerate(infos.values()):
@@ -222,8 +145,9 @@ class _Work:
                     slot = _slot(info, ggml.type_by_name(info.type.lower()), end)
                     copies += self._copy(pool, info, start + end)
                 else:
-                    target = _target(self.base, module_path, adapter.deltas[module_path], self.sources)
-                    slot, sums = self._change(pool, target, start, end)
+                    target = self._target(module_path, adapter.deltas[module_path])
+                    kind, sums = merger.change(target, start + end)
+                    slot = _slot(info, kind, end)
                     gains.append(_tensor_gain(target, slot, sums))
                 slots.append(slot)
                 end = slot.end(header.alignment)
@@ -243,66 +167,11 @@ class _Work:
             size = min(COPY_BYTES, info.size_bytes - done)
             yield pool.submit(copy_range, source, self.file.fd, info.offset + done, at + done, size)
 
-    def _change(self, pool: ThreadPoolExecutor, target: _Target, start: int, end: int) -> tuple[Slot, _Sums]:
-        """Store one changed tensor at `end`, in the first candidate type that keeps it, or else the last."""
-        *tries, last = candidates(self.store, target.kind, target.info.shape[1])
-        chunks = target.chunks()
-        for kind in tries:
-            if self.store == "auto":  # most tries fail, and the K types are slow to write
-                sample = chunks[:: max(1, len(chunks) // SAMPLE_CHUNKS)]
-                if not self._keeps(self._sums(pool, target, kind, sample, None)):
-                    continue
-            sums = self._sums(pool, target, kind, chunks, start + end)
-            if self._keeps(sums):
-                return _slot(target.info, kind, end), sums
-        return _slot(target.info, last, end), self._sums(pool, target, last, chunks, start + end)
-
-    def _keeps(self, sums: _Sums) -> bool:
-        if self.store == "auto":
-            return sums.gain >= AUTO_GAIN and sums.cosine >= AUTO_COSINE
-        return sums.gain >= MIN_GAIN
-
-    def _sums(
-        self,
-        pool: ThreadPoolExecutor,
-        target: _Target,
-        kind: GgmlType,
-        chunks: Sequence[slice],
-        at: int | None,
-    ) -> _Sums:
-        """Merge these rows in one type; write them to a tensor that begins at byte `at`, if given."""
-        total = _Sums()
-        for sums in pool.map(lambda rows: self._chunk(target, kind, rows, at), chunks):
-            total.add(sums)
-        return total
-
-    def _chunk(self, target: _Target, kind: GgmlType, rows: slice, at: int | None) -> _Sums:
-        columns = target.info.shape[1]
-        count = rows.stop - rows.start
-        before, after = target.kind.row_bytes(columns), kind.row_bytes(columns)
-        buffers = self._buffers(count * columns, count * max(before, after))
-        weight, delta, merged = (buffer[: count * columns].reshape(count, columns) for buffer in buffers[:3])
-        raw = buffers[3][: count * before]
-        if os.preadv(target.source, [raw], target.info.offset + rows.start * before) != raw.size:
-            raise BaseModelCorrupt(f"the base model ends inside {target.info.name}: was it replaced?")
-        ggml.dequantize(raw, target.kind, weight)
-        np.matmul(target.b[rows], target.a, out=delta)
-        np.add(weight, delta, out=merged)
-        raw = buffers[3][: count * after]
-        ggml.quantize(merged, kind, raw)
-        if at is not None:
-            self.file.write(raw, at + rows.start * after)
-        ggml.dequantize(raw, kind, merged)
-        np.subtract(merged, weight, out=merged)
-        return _Sums(_dot(merged, delta), _dot(delta, delta), _dot(merged, merged), _dot(weight, weight))
-
-    def _buffers(self, elements: int, size_bytes: int) -> tuple[np.ndarray, ...]:
-        """This thread's three float32 buffers and one of bytes, at least that large."""
-        have = getattr(self.local, "buffers", None)
-        if have is None or have[0].size < elements or have[3].size < size_bytes:
-            have = (*(np.empty(elements, np.float32) for _ in range(3)), np.empty(size_bytes, np.uint8))
-            self.local.buffers = have
-        return have
+    def _target(self, path: str, delta: LoraDelta) -> Target:
+        info = self.base.model.tensor(path)
+        b = self.base.model.rows_to_gguf(path, delta.b.float() * delta.scaling).contiguous().numpy()
+        a = delta.a.float().contiguous().numpy()
+        return Target(info, self.sources[self.base.file_of[info.name]], ggml.type_by_name(info.type.lower()), a, b)
 
 
 def _opened(path: Path, stack: ExitStack) -> int:
@@ -320,37 +189,11 @@ def _changed(base: BaseFiles, adapter: LoraAdapter) -> dict[str, str]:
     }
 
 
-def _target(base: BaseFiles, path: str, delta: LoraDelta, sources: Mapping[Path, int]) -> _Target:
-    info = base.model.tensor(path)
-    b = base.model.rows_to_gguf(path, delta.b.float() * delta.scaling).contiguous().numpy()
-    a = delta.a.float().contiguous().numpy()
-    return _Target(info, sources[base.file_of[info.name]], ggml.type_by_name(info.type.lower()), a, b)
-
-
-def candidates(store: str, own: GgmlType, columns: int) -> list[GgmlType]:
-    """Types to store a changed tensor in, of that own type and row length: the first that keeps the change."""
-    if store == "same":
-        return [own]
-    ladder = [kind for kind in map(ggml.type_by_name, LADDERS[store]) if kind.fits(columns)]
-    keep_own = not own.needs_imatrix if store == "auto" else _wide(own) >= _wide(ladder[0])
-    first = own if keep_own else ladder[0]
-    return [first, *(kind for kind in ladder if _wide(kind) > _wide(first))]
-
-
-def _wide(kind: GgmlType) -> float:
-    """Bytes per weight."""
-    return kind.block_bytes / kind.block
-
-
 def _slot(info: TensorInfo, kind: GgmlType, offset: int) -> Slot:
     return Slot(info.name, info.shape, kind, offset)
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.dot(a.reshape(-1), b.reshape(-1)))
-
-
-def _tensor_gain(target: _Target, slot: Slot, sums: _Sums) -> TensorGain:
+def _tensor_gain(target: Target, slot: Slot, sums: Sums) -> TensorGain:
     match = re.fullmatch(r"blk\.(\d+)\.(.+)\.weight", slot.name)
     weight = math.sqrt(sums.w_w) or math.nan
     return TensorGain(
@@ -368,6 +211,11 @@ def _tensor_gain(target: _Target, slot: Slot, sums: _Sums) -> TensorGain:
     )
 
 
+def cores() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _refuse_below(bound: float, tensors: Sequence[TensorGain], store: str) -> None:
     lost = [tensor for tensor in tensors if not tensor.gain >= bound]  # a NaN is lost too
     if not lost:
@@ -376,7 +224,7 @@ def _refuse_below(bound: float, tensors: Sequence[TensorGain], store: str) -> No
     raise BuildRefused(
         f"{len(lost)} of {len(tensors)} changed tensors keep less than {bound:.0%} of the adapter; the worst,"
         f" {worst.name}, keeps {worst.gain:.1%} as {worst.type_after} (|dW|/|W| = {worst.delta_ratio:.3%}). "
-        + ("Values of the adapter are not finite." if store == "auto" else "Store it wider: auto or f16."),
+        + ("Store it wider: auto or f16." if store == "same" else "Values of the adapter are not finite."),
         table(tensors),
     )
 

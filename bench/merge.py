@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,7 @@ import torch
 from adapters.base_files import BaseFiles
 from adapters.gguf_file import read_gguf, write_gguf
 from adapters.lora import LoraAdapter, LoraDelta
-from adapters.merge import merge
+from adapters.merge import cores, merge
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models" / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
@@ -200,7 +199,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=ROOT / "peers")
     parser.add_argument("--rank", type=int, default=24)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--stores", nargs="+", default=["q8_0", "auto"])
     parser.add_argument("--sizes", nargs="+", type=float, help="GB: measure peak memory by size instead")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs", help="where the files go (and are removed)")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from adapters.build_report import Probe
 from adapters.errors import BuildRefused
+from adapters.merge import cores
 from proxy.engine.llama import Adapter, Context, LlamaError, Model
 
 MAX_KL = 0.02
@@ -47,7 +47,7 @@ CHUNK_TOKENS = 64
 
 def probe(base: Path, adapter: Path, merged: Path, threads: int | None = None) -> Probe:
     """Compare `merged` with `base` + `adapter` (a GGUF LoRA file) on TEXT. Raises LlamaError."""
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     models = [Model(base), Model(merged)]
     attached = Adapter(models[0], adapter)
     contexts = []

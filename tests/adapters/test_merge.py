@@ -25,7 +25,8 @@ from adapters.errors import AdapterMismatch, BaseModelCorrupt, BuildBusy, BuildR
 from adapters.gguf_io import read_header
 from adapters.gguf_rewrite import BLOCK_BYTES, PartialFile
 from adapters.lora import LoraAdapter, LoraDelta
-from adapters.merge import AUTO_COSINE, AUTO_GAIN, MIN_GAIN, VERSION, candidates, merge
+from adapters.merge import VERSION, merge
+from adapters.tensor_merge import AUTO_COSINE, AUTO_GAIN, MIN_GAIN, candidates
 from tests.adapters.tiny_models import (
     HEADS,
     KV_HEADS,
@@ -397,7 +398,7 @@ def test_two_merges_to_one_place_do_not_mix(base, tmp_path):
 
 def test_a_base_that_shrank_is_refused(base, tmp_path):
     os.truncate(base.model.path, base.model.path.stat().st_size - 200_000)
-    with pytest.raises((BaseModelCorrupt, EOFError)):
+    with pytest.raises(BaseModelCorrupt):
         merge(base, random_adapter(base, 0.02), tmp_path / "out.gguf")
     assert list(tmp_path.glob("out*")) == []
 
