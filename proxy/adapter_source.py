@@ -70,14 +70,21 @@ class Weighted:
 def weighted(named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> Weighted:
     """The adapters' weighted sum. No weights: equal shares of 1.
 
-    weights: by the adapters' names. Raises ValueError unless they name all of them and nothing else.
+    weights: by the adapters' names or unique beginnings of them. Raises ValueError unless each gets one weight.
     """
-    names = [one.name for one in named]
-    if weights and (set(weights) != set(names) or len(set(names)) != len(names)):
-        raise ValueError(f"--weights names {', '.join(weights)}; the adapters are {', '.join(names)}")
-    shares = [weights.get(name, 1 / len(named)) for name in names]
+    shares = [_share(one.name, named, weights) for one in named] if weights else [1 / len(named)] * len(named)
+    if weights and len(weights) != len(named):
+        raise ValueError(f"--weights has {len(weights)} names for {len(named)} adapters")
     parents = {one.digest: share for one, share in zip(named, shares, strict=True)}
     if shares == [1.0]:
         return Weighted(named[0].adapter, named[0].digest, parents)
     adapter = concat([one.adapter for one in named], shares)
     return Weighted(adapter, adapter.digest, parents)
+
+
+def _share(name: str, named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> float:
+    keys = [key for key in weights if name.startswith(key)]
+    if len(keys) != 1 or sum(one.name.startswith(keys[0]) for one in named) != 1:
+        given, wanted = ", ".join(weights), ", ".join(one.name for one in named)
+        raise ValueError(f"--weights names {given}; want one weight for each of {wanted}")
+    return weights[keys[0]]

@@ -85,7 +85,15 @@ def test_several_adapters_without_weights_have_equal_shares(base, capsys):
     assert set(json.loads(capsys.readouterr().out)["parents"].values()) == {0.5}
 
 
-@pytest.mark.parametrize("weights", ["a=1", "a=0.5,c=0.5", "a=x"])
+def test_weights_of_stored_adapters_go_by_a_beginning_of_their_digests(base, capsys):
+    store, card = Store(Path("store")), Card("generated", "tiny", base.model.digest, created=1.0)
+    one, two = (store.put(random_adapter(base, 0.1, seed=seed), card, base.model).digest[:7] for seed in (1, 2))
+    assert main(["merge", one, two, "--weights", f"{one}=0.7,{two}=0.3", "-o", "out.gguf", "--json"]) == 0
+    parents = json.loads(capsys.readouterr().out)["parents"]
+    assert {digest[:7]: share for digest, share in parents.items()} == {one: 0.7, two: 0.3}
+
+
+@pytest.mark.parametrize("weights", ["a=1", "a=0.5,c=0.5", "a=x", "a=0.2,b=0.3,c=0.5"])
 def test_weights_that_do_not_fit_the_adapters_are_refused(base, capsys, weights):
     assert main(["merge", peft(base, "a"), peft(base, "b"), "--weights", weights, "-o", "out.gguf"]) == 1
     assert "--weights" in capsys.readouterr().err

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from adapters.errors import BuildRefused
-from proxy.config import BuildsConfig
-from proxy.engine.api import AdapterFile, EngineFailed, Generation, Placement, UnknownModel
+from adapters.gguf_file import write_gguf
+from adapters.merge import merge
+from proxy.config import BuildsConfig, EngineConfig
+from proxy.engine.api import AdapterFile, EngineFailed, Generation, Placement, Sampling, UnknownModel
+from proxy.engine.engine import Engine
 from proxy.promotion import PromotingEngine
+from tests.adapters.tiny_models import random_adapter, write_tiny
 from tests.proxy.fakes import FakeEngine
 
 PROMPT = (1, 2, 3)
@@ -20,7 +25,7 @@ PER_ANSWER = len(PROMPT) + 2
 """Tokens the fake engine reports of one request."""
 
 
-class Engine(FakeEngine):
+class EngineWithModels(FakeEngine):
     """A fake with models; notes what happened in order."""
 
     def __init__(self) -> None:
@@ -49,7 +54,7 @@ class Engine(FakeEngine):
 
 @pytest.fixture
 def engine():
-    return Engine()
+    return EngineWithModels()
 
 
 def promoting(engine, make=None, **limits) -> PromotingEngine:
@@ -181,3 +186,33 @@ def test_requests_without_an_adapter_pass_through(engine):
         list(stream)
     settle(promoted)
     assert engine.log == [("submit", "base")]
+
+
+def test_a_real_engine_answers_the_same_before_and_after(tmp_path):
+    """A real merge of a tiny model, loaded beside its base; temperature 0."""
+    base = write_tiny(tmp_path / "base.gguf", "qwen2", "f32")
+    adapter = random_adapter(base, 0.3)
+    (tmp_path / "aa").mkdir()
+    write_gguf(adapter, tmp_path / "aa" / "adapter.gguf", base.model)
+
+    def make(digest, folder):
+        return merge(base, adapter, tmp_path / "build.gguf", store="f16")
+
+    engine = Engine(tmp_path / "base.gguf", EngineConfig(context_tokens=256, max_sequences=2, threads=1))
+    promoted = promoting(engine, make)
+    placement = Placement(adapter=AdapterFile("aa", tmp_path / "aa" / "adapter.gguf"))
+    wanted = Generation(tuple(b"the quick brown"), placement, max_tokens=12, sampling=Sampling(temperature=0.0))
+    answers = []
+    try:
+        for _ in range(3):
+            with promoted.submit(wanted) as stream:
+                answers.append([token for chunk in stream for token in chunk.tokens])
+            settle(promoted)
+        assert promoted.promoted() == {"aa": "build-aa"}
+        assert stream.usage.cached_tokens > 0, "the first request on the build finds the warmed prefix"
+        base_only = replace(wanted, placement=Placement())
+        with promoted.submit(base_only) as stream:
+            plain = [token for chunk in stream for token in chunk.tokens]
+    finally:
+        promoted.close()
+    assert answers[0] == answers[1] == answers[2] != plain
