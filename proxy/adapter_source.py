@@ -83,6 +83,8 @@ def weighted(named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> Wei
 
 
 def _share(name: str, named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> float:
+    if name in weights:
+        return weights[name]
     keys = [key for key in weights if name.startswith(key)]
     if len(keys) != 1 or sum(one.name.startswith(keys[0]) for one in named) != 1:
         given, wanted = ", ".join(weights), ", ".join(one.name for one in named)
