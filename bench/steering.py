@@ -1,6 +1,6 @@
 """Held-out loss and exact match of the bare model, a multi-task LoRA and the hypernetwork, description by description.
 
-python -m bench.steering --data DIR [--checkpoint DIR] [--mt-lora DIR] [--examples 96] [--seed 1234] [--json]
+python -m bench.steering --data DIR [--checkpoint DIR] [--mt-lora DIR] [--examples 96] [--breadth N] [--seed 1234] [--json]
 
 Three sets: procedural operation-format pairs never trained on, operations never trained on, real tasks never trained on
 (their dev rows), the instruction in the description alone. --mt-lora: a checkpoint of `et2l train mt-lora`.
@@ -30,13 +30,14 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="default: the shipped one of model.name")
     parser.add_argument("--mt-lora", type=Path, metavar="DIR")
     parser.add_argument("--examples", type=int, default=96, help="of each set (default: %(default)s)")
+    parser.add_argument("--breadth", type=int, default=0, help="as the checkpoint was trained; for the pairs")
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     config = load_config(None)
     folder = args.checkpoint or Path("t2l/checkpoints") / config.model.name
     embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
-    sets = dev_examples(args.data, args.examples, args.seed)
+    sets = dev_examples(args.data, args.examples, args.seed, args.breadth)
     report = measure(config.model.path, load_gated(folder), embedder, sets)
     if args.mt_lora:
         # An ungated checkpoint answers alike whatever it is told: one arm says it all.

@@ -38,6 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--first-layer", type=int, default=8, help="lowest adapted layer (default: %(default)s)")
         one.add_argument("--procedural", type=float, default=0.5, metavar="SHARE",
                          help="share of examples from procedural families (default: %(default)s)")  # fmt: skip
+        one.add_argument("--breadth", type=int, default=0, metavar="N",
+                         help="only the first N procedural operations of each kind of input; 0 = all (default)")  # fmt: skip
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
         one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
@@ -66,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     settings = TrainSettings(
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
-        procedural_share=args.procedural, gated=args.kind == "hypernet", seed=args.seed, eval_every=args.eval_every,
+        procedural_share=args.procedural, breadth=args.breadth, gated=args.kind == "hypernet", seed=args.seed,
+        eval_every=args.eval_every,
     )  # fmt: skip
     try:
         base = BaseModel.read(config.model.path)

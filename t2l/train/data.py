@@ -21,8 +21,8 @@ from t2l.evaluate.data import EvalData, Item
 from t2l.skills import load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 
-MAX_PROMPT_CHARS = 700
-MAX_ANSWER_CHARS = 320
+MAX_PROMPT_CHARS = 450
+MAX_ANSWER_CHARS = 240
 MIN_ITEMS = 10
 HELD_OUT_SHARE = 8
 
@@ -95,6 +95,11 @@ def real_tasks(folder: Path, split: str, held_out: bool) -> tuple[RealTask, ...]
     return tuple(found)
 
 
+def procedural_tasks(split: str, breadth: int) -> list[Task]:
+    """The tasks of a split, of the first `breadth` operations of each kind (0 = of all)."""
+    return [task for task in tasks() if split_of(task) == split and (not breadth or task.order < breadth)]
+
+
 def procedural_examples(chosen: Sequence[Task], rng: random.Random, siblings: int) -> list[Example]:
     """One random input under up to `siblings` different tasks of its kind, among the `chosen`."""
     by_kind: dict[str, list[Task]] = defaultdict(list)
@@ -135,18 +140,18 @@ class Mixture:
     """An endless, seeded stream of training examples.
 
     A third of the descriptions stand as the pipeline words them, so that the network knows those forms: after the
-    enhancer's rules, or in a skill's template.
+    enhancer's rules, or in a skill's template. breadth: only the first so many operations of each kind of input, often
+    enough to be learnt in a short run; 0 = all.
     """
 
-    def __init__(self, folder: Path, seed: int, procedural_share: float) -> None:
+    def __init__(self, folder: Path, seed: int, procedural_share: float, breadth: int = 0) -> None:
         self._skills = load_skills(None)
         self._rng = random.Random(seed)
         self._share = procedural_share
         self._real = real_tasks(folder, "train", held_out=False)
         self._by_kind: dict[str, list[Task]] = defaultdict(list)
-        for task in tasks():
-            if split_of(task) == "train":
-                self._by_kind[task.kind].append(task)
+        for task in procedural_tasks("train", breadth):
+            self._by_kind[task.kind].append(task)
 
     def draw(self, count: int) -> list[Example]:
         """The next `count` examples, in groups of up to four procedural tasks over one input."""
@@ -173,12 +178,15 @@ class Mixture:
         self._rng.setstate(state)
 
 
-def dev_examples(folder: Path, count: int, seed: int) -> dict[str, list[Example]]:
-    """For measuring while training, hint only: unseen procedural pairs and operations, unseen real tasks (dev rows)."""
+def dev_examples(folder: Path, count: int, seed: int, breadth: int = 0) -> dict[str, list[Example]]:
+    """For measuring while training, hint only: unseen procedural pairs and operations, unseen real tasks (dev rows).
+
+    breadth: the pairs are of the operations that a run of this breadth trains; see `Mixture`.
+    """
     rng = random.Random(seed)
     found: dict[str, list[Example]] = {}
-    for split in ("unseen_pair", "unseen_operation"):
-        chosen = [task for task in tasks() if split_of(task) == split]
+    for split, kept in (("unseen_pair", breadth), ("unseen_operation", 0)):
+        chosen = procedural_tasks(split, kept)
         found[split] = [procedural_examples(chosen, rng, 1)[0] for _ in range(count)]
     held_out = real_tasks(folder, "dev", held_out=True)
     found["unseen_task"] = []

@@ -46,6 +46,8 @@ class TrainSettings:
     gate_lr: float = 2e-3
     warmup: int = 30
     procedural_share: float = 0.5
+    breadth: int = 0
+    """Procedural operations of each kind of input, the plainest first; 0 = all."""
     gated: bool = True
     """False trains the plain multi-task LoRA (all gates stay 1): the baseline."""
     seed: int = 0
@@ -84,7 +86,7 @@ class Trainer:
             fused=True,
         )  # fmt: skip
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.mixture = Mixture(data, settings.seed, settings.procedural_share)
+        self.mixture = Mixture(data, settings.seed, settings.procedural_share, settings.breadth)
         self._order = random.Random(settings.seed + 1)
         self.step, self.examples_seen, self.tokens_seen, self.seconds = 0, 0, 0, 0.0
         self._base_name, self._base_digest = base_name, base_digest
@@ -93,7 +95,7 @@ class Trainer:
         """Train to `settings.steps`, saving as it goes; returns the last step's record. Ctrl-C saves first."""
         self.resume()
         record: dict = {}
-        dev = dev_examples(self._data, self.settings.eval_examples, seed=1234)
+        dev = dev_examples(self._data, self.settings.eval_examples, seed=1234, breadth=self.settings.breadth)
         bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", mininterval=5.0)
         pending: list = []
         try:

@@ -44,6 +44,8 @@ class Task:
     kind: str
     operation: str
     format: str
+    order: int
+    """Place of the operation in its kind's list: the plain ones come first, chains of two last."""
     _kind: Kind = field(repr=False, compare=False)
     _operation: Operation = field(repr=False, compare=False)
     _format: Format = field(repr=False, compare=False)
@@ -71,11 +73,11 @@ def make_item(kind: str, rng: random.Random) -> Item:
 
 def _all_tasks() -> Iterator[Task]:
     for kind in _KINDS.values():
-        for operation in kind.operations:
+        for order, operation in enumerate(kind.operations):
             worked = (WORKED,) if operation.steps else ()
             for form in (*fitting(operation.result), *worked):
                 name = f"{kind.name}/{operation.name}/{form.name}"
-                yield Task(name, kind.name, operation.name, form.name, kind, operation, form)
+                yield Task(name, kind.name, operation.name, form.name, order, kind, operation, form)
 
 
 @functools.cache
