@@ -1,6 +1,6 @@
 """Held-out loss and exact match of the bare model, a multi-task LoRA and the hypernetwork, description by description.
 
-python -m bench.steering --data DIR [--checkpoint DIR] [--mt-lora DIR] [--examples 96] [--breadth N] [--seed 1234] [--json]
+python -m bench.steering --data DIR [--checkpoint DIR] [--mt-lora DIR] [--examples 96] [--breadth N] [--json]
 
 Three sets: procedural operation-format pairs never trained on, operations never trained on, real tasks never trained on
 (their dev rows), the instruction in the description alone. --mt-lora: a checkpoint of `et2l train mt-lora`.

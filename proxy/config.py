@@ -71,6 +71,7 @@ class EngineConfig:
     gpu_layers: int = number(0, -1)
     queue_limit: int = number(64, 0)
     adapter_pool_bytes: int = number(1_073_741_824, 0)
+    prefix_cache_bytes: int = number(1_073_741_824, 0)
     max_wait_steps: int = number(8, 1)
 
 

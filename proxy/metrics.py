@@ -99,6 +99,7 @@ class EngineCollector(Collector):
             ("et2l_running_requests", stats.running, "Requests being computed"),
             ("et2l_queued_requests", stats.queued, "Requests waiting"),
             ("et2l_kv_used_tokens", stats.kv_used_tokens, "KV cells in use"),
+            ("et2l_prefix_cache_bytes", stats.prefix_cache_bytes, "Memory of idle prefixes outside the KV cells"),
             ("et2l_kv_total_tokens", stats.kv_total_tokens, "KV cells there are"),
             ("et2l_adapters_loaded", stats.adapters_loaded, "Adapters in memory"),
             ("et2l_adapter_bytes", stats.adapter_bytes, "Memory of those adapters"),

@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--procedural", type=float, default=0.5, metavar="SHARE",
                          help="share of examples from procedural families (default: %(default)s)")  # fmt: skip
         one.add_argument("--breadth", type=int, default=0, metavar="N",
-                         help="only the first N procedural operations of each kind of input; 0 = all (default)")  # fmt: skip
+                         help="only the first N operations of each kind of procedural input; 0 = all")  # fmt: skip
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
         one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")

@@ -370,6 +370,8 @@ class EngineStats:
     """Requests that hold KV cells and are being computed."""
     queued: int
     """Requests submitted and not yet running."""
+    prefix_cache_bytes: int
+    """Memory of idle prefixes that left the cells."""
     kv_used_tokens: int
     """Cells in use over all models, idle prefixes that may be dropped included."""
     kv_total_tokens: int

@@ -51,6 +51,7 @@ from proxy.engine.llama import (
     new_mixer,
 )
 from proxy.engine.mixer import Mixer, MixerUnavailable
+from proxy.engine.parking import Parking
 from proxy.engine.prefix import SequencePool
 from proxy.engine.sampling import Chooser
 from proxy.engine.scheduler import Group, Job, Plan, Scheduler
@@ -59,10 +60,12 @@ log = logging.getLogger(__name__)
 
 IDLE_SEQUENCES_PER_RUNNING = 3
 """Sequences kept for finished conversations, per sequence that may run."""
+IDLE_CELLS = 512
+"""Cells that idle sequences keep while others are computed; more would slow every token down (see parking.py)."""
 PAUSE_S = 0.2
-"""Longest time that prompts should hold up running answers in one step."""
-PAUSE_ALONE_S = 0.5
-"""The same when only prompts are computed: how late a new request or a cancel may be noticed."""
+"""Longest time that one prompt should hold up one running answer in a step."""
+LONGEST_PAUSE_S = 1.0
+"""The same for many prompts and few answers, or none: how late a new request or a cancel may be noticed."""
 LEAST_PREFILL_TOKENS = 16
 
 
@@ -84,7 +87,9 @@ class Runtime:
 
     _ids = count()
 
-    def __init__(self, name: str, path: Path, config: EngineConfig, limit: int | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path, config: EngineConfig, parking: Parking, limit: int | None = None
+    ) -> None:
         """limit: most tokens of a request; None = what context and model allow. Raises LlamaError."""
         self.id = next(self._ids)
         self.name = name
@@ -105,6 +110,7 @@ class Runtime:
             cells=self.context.context_tokens,
             sequences=sequences,
             splits=self.model.splits_sequences,
+            parking=parking,
         )
         self.adapters = AdapterPool(self.model, self.context, config.adapter_pool_bytes)
         self.candidates = Candidates(self.model.n_vocab)
@@ -156,7 +162,8 @@ class Engine:
         """
         self._config = config
         try:
-            base = Runtime(BASE_MODEL, model_path, config)
+            self._parking = Parking(config.prefix_cache_bytes)
+            base = Runtime(BASE_MODEL, model_path, config, self._parking)
         except LlamaError as exc:
             raise EngineFailed(str(exc)) from exc
         model = base.model
@@ -259,7 +266,7 @@ class Engine:
             if name in self._models:
                 raise EngineFailed(f"a model named {name!r} is loaded already")
         try:
-            runtime = Runtime(name, path, self._config, self.context_limit)
+            runtime = Runtime(name, path, self._config, self._parking, self.context_limit)
         except LlamaError as exc:
             raise EngineFailed(str(exc)) from exc
         done: Future[None] = Future()
@@ -293,6 +300,7 @@ class Engine:
         return EngineStats(
             running=running,
             queued=max(0, outstanding - running),
+            prefix_cache_bytes=self._parking.size_bytes,
             kv_used_tokens=sum(runtime.pool.used for runtime in runtimes),
             kv_total_tokens=sum(runtime.pool.cells for runtime in runtimes),
             prefill_tokens=self.counters.prefill_tokens,
@@ -411,6 +419,7 @@ class Engine:
         if plan is None:
             return
         runtime = self._runtimes[plan.model]
+        runtime.pool.park_idle(IDLE_CELLS)
         try:
             self._compute(runtime, plan)
         except NoRoom:
@@ -429,9 +438,13 @@ class Engine:
         self._deliver(runtime, plan)
 
     def _prefill_tokens(self) -> int:
-        answering = any(job.new_tokens for job in self._scheduler.running)
-        pause = PAUSE_S if answering else PAUSE_ALONE_S
-        return max(LEAST_PREFILL_TOKENS, int(self._prefill_rate * pause))
+        """Most prompt tokens of the next step. A step delays those who answer and serves those who wait: where
+        more wait than answer it may take longer, as their first tokens come sooner by it.
+        """
+        waiting = sum(job.pending > 1 for job in self._scheduler.running)
+        answering = len(self._scheduler.running) - waiting
+        pause = PAUSE_S * max(1.0, waiting / answering) if answering else LONGEST_PAUSE_S
+        return max(LEAST_PREFILL_TOKENS, int(self._prefill_rate * min(pause, LONGEST_PAUSE_S)))
 
     def _take_adapter(self, job: Job) -> bool:
         """Makes sure the job's adapter is loaded and stays so. At most one is loaded per step."""
@@ -601,6 +614,7 @@ class Engine:
         for number in set(self._runtimes) - named - busy:
             self._scheduler.pools.pop(number)
             self._runtimes.pop(number).close()
+            self._parking.forget(lambda key, gone=number: key.model == gone)
 
     def _shut_down(self) -> None:
         with self._lock:

@@ -118,9 +118,8 @@ class Model:
         start()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
-        # Repacked weights go through AMX kernels where the CPU has them, and a build by GCC 12 crashes in
-        # those.
-        params.use_extra_bufts = False
+        # Weights repacked for the CPU's kernels are faster, but with AMX a build by GCC 12 crashes in them.
+        params.use_extra_bufts = b"AMX_INT8 = 1" not in lib.llama_print_system_info()
         with _Faults() as faults:
             self.handle = lib.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
@@ -293,6 +292,22 @@ class Context:
     def share(self, source: int, target: int, end: int) -> None:
         """Lets `target` own the cells of `source` at positions [0, end) too; nothing is copied."""
         lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
+
+    def save(self, sequence: int) -> np.ndarray | None:
+        """A copy of a sequence's cells, (bytes,) uint8, for `load`; None where there is no memory for it."""
+        try:
+            state = np.empty(lib.llama_state_seq_get_size(self.handle, sequence), np.uint8)
+        except MemoryError:
+            return None
+        with _Faults():
+            written = lib.llama_state_seq_get_data(self.handle, _pointer(state, ctypes.c_uint8), len(state), sequence)
+        return state if written == len(state) else None
+
+    def load(self, sequence: int, state: np.ndarray) -> bool:
+        """Puts saved cells into an empty sequence. False: there are not enough free ones."""
+        with _Faults():
+            read = lib.llama_state_seq_set_data(self.handle, _pointer(state, ctypes.c_uint8), len(state), sequence)
+        return read == len(state)
 
     def clear(self) -> None:
         """Forgets all cells."""

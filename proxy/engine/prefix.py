@@ -2,7 +2,8 @@
 
 Cells are reused for a prompt only if they were computed for the same key, which names the model's and the
 adapter's weights, and for the same tokens from the first on. Sequences that are idle keep their cells until
-somebody needs the room; the least recently used goes first.
+there are too many of them or somebody needs the room; then the least recently used is parked outside (parking.py),
+from where it returns when a prompt begins with it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
+
+import numpy as np
+
+from proxy.engine.parking import Parked, Parking
+from proxy.engine.tokens import common_prefix
 
 SHARE_AT_LEAST = 8
 """Tokens of common prefix below which sharing cells is not worth taking up a further sequence."""
@@ -24,6 +30,10 @@ class Memory(Protocol):
     def share(self, source: int, target: int, end: int) -> None: ...
 
     def clear(self) -> None: ...
+
+    def save(self, sequence: int) -> np.ndarray | None: ...
+
+    def load(self, sequence: int, state: np.ndarray) -> bool: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -46,11 +56,29 @@ class KvSequence:
     last_used: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What of a prompt is computed: its first `length` tokens, in the cells of `sequence` or parked, or nowhere."""
+
+    sequence: KvSequence | None
+    parked: Parked | None
+    length: int
+
+    def cells_for(self, claim: int) -> int:
+        """Cells to be free for a job that will own `claim` of them."""
+        if self.parked is not None:
+            return max(claim, len(self.parked.tokens))
+        return claim - self.length
+
+
 class SequencePool:
     """All sequences of one context. `used` counts cells, a shared cell once. Owned by the engine's thread."""
 
-    def __init__(self, memory: Memory, *, cells: int, sequences: int, splits: bool = True) -> None:
+    def __init__(
+        self, memory: Memory, *, cells: int, sequences: int, splits: bool = True, parking: Parking | None = None
+    ) -> None:
         """splits: whether the memory can be cut and shared at any token (recurrent models: False)."""
+        self._parking = parking or Parking(0)
         self._memory = memory
         self._splits = splits
         self._clock = count(1)
@@ -68,27 +96,24 @@ class SequencePool:
         needed = {id(run): run.length for seq in self.sequences if seq.busy for run in seq.runs}
         return self.used - sum(needed.values())
 
-    def cached(self, key: Hashable, tokens: list[int], limit: int | None = None) -> int:
-        """How many leading tokens `acquire` would find computed; the last one is always computed anew."""
-        return self._best(key, tokens, limit)[1]
+    def find(self, key: Hashable, tokens: list[int], limit: int | None = None) -> Found:
+        """What `acquire` would use. limit: most tokens to take from there; None = all but the last."""
+        limit = len(tokens) - 1 if limit is None else limit
+        sequence, length = self._best(key, tokens, limit)
+        parked, parked_length = self._parking.best(key, tokens, limit, whole=not self._splits)
+        if parked is not None and parked_length >= length + SHARE_AT_LEAST:
+            return Found(None, parked, parked_length)
+        return Found(sequence, None, length)
 
     def acquire(self, key: Hashable, tokens: list[int], limit: int | None = None) -> KvSequence:
         """A busy sequence whose `tokens` are the longest computed prefix of `tokens`.
 
-        At least one sequence must not be busy. limit: most tokens to take from there; None = all but the last.
+        At least one sequence must not be busy. limit: see `find`.
         """
-        source, length = self._best(key, tokens, limit)
-        if source is not None and self._continues(source, length):
-            taken = source
-            self._cut(taken, length)
-        else:
-            taken = self._vacate(spare=source)
-            if source is not None and taken is not source:
-                self._memory.share(source.id, taken.id, length)
-                taken.runs = self._shared_runs(source, length)
-                taken.tokens = source.tokens[:length]
-            elif source is not None:
-                self._cut(taken, length)
+        found = self.find(key, tokens, limit)
+        taken = self._restore(found.parked, found.length) if found.parked else None
+        if taken is None:
+            taken = self._continue(*self._best(key, tokens, len(tokens) - 1 if limit is None else limit))
         taken.key = key
         taken.busy = True
         return taken
@@ -115,12 +140,14 @@ class SequencePool:
             return True
         if self.free + self.evictable < cells:
             return False
-        for sequence in sorted(self.sequences, key=lambda seq: seq.last_used):
-            if not sequence.busy and sequence.tokens:
-                self._cut(sequence, 0)
-                if self.free >= cells:
-                    return True
-        raise AssertionError(f"{self.used} of {self.cells} cells are used by nobody")
+        while self.free < cells:
+            self._park_oldest()
+        return True
+
+    def park_idle(self, cells: int) -> None:
+        """Parks the least recently used idle sequence if idle ones own more than `cells`: one, to be quick."""
+        if self._parking.budget and self.evictable > cells:
+            self._park_oldest()
 
     def drop_idle(self) -> None:
         """Frees every cell that no busy sequence owns."""
@@ -135,10 +162,58 @@ class SequencePool:
         for number in range(len(self.sequences)):
             self.sequences[number] = KvSequence(number)
 
-    def _best(self, key: Hashable, tokens: list[int], limit: int | None) -> tuple[KvSequence | None, int]:
+    def _continue(self, source: KvSequence | None, length: int) -> KvSequence:
+        """A sequence with the first `length` tokens of `source`: itself, or another that shares its cells."""
+        if source is not None and self._continues(source, length):
+            taken = source
+            self._cut(taken, length)
+        else:
+            taken = self._vacate(spare=source)
+            if source is not None and taken is not source:
+                self._memory.share(source.id, taken.id, length)
+                taken.runs = self._shared_runs(source, length)
+                taken.tokens = source.tokens[:length]
+            elif source is not None:
+                self._cut(taken, length)
+        return taken
+
+    def _restore(self, parked: Parked, length: int) -> KvSequence | None:
+        """A sequence with the first `length` parked tokens; None where it cannot be had.
+
+        What lies behind them stays parked, if another conversation may come back to it.
+        """
+        self._parking.take(parked)  # making room must not push it out
+        sequence = None
+        if self.make_room(len(parked.tokens)):
+            sequence = self._vacate(spare=None)
+            if self._memory.load(sequence.id, parked.state):
+                sequence.key = parked.key
+                sequence.tokens = parked.tokens[:]
+                sequence.runs = [Run(len(parked.tokens))]
+                self.used += len(parked.tokens)
+                self._cut(sequence, length)
+            else:
+                self._memory.remove(sequence.id)
+                sequence = None
+        if sequence is None or length < len(parked.tokens) - 2:
+            self._parking.put(parked)
+        return sequence
+
+    def _park_oldest(self) -> None:
+        """Takes the least recently used idle sequence out of the cells."""
+        oldest = min((seq for seq in self.sequences if not seq.busy and seq.tokens), key=lambda seq: seq.last_used)
+        self._park(oldest)
+
+    def _park(self, sequence: KvSequence) -> None:
+        if self._parking.budget and len(sequence.tokens) >= SHARE_AT_LEAST:
+            state = self._memory.save(sequence.id)
+            if state is not None:
+                self._parking.put(Parked(sequence.key, sequence.tokens[:], state))
+        self._cut(sequence, 0)
+
+    def _best(self, key: Hashable, tokens: list[int], limit: int) -> tuple[KvSequence | None, int]:
         """The sequence with the longest usable prefix of tokens[:limit]; idle ones that end there first."""
         best, length = None, 0
-        limit = len(tokens) - 1 if limit is None else limit
         if limit == 0:
             return best, length
         for sequence in self.sequences:
@@ -167,8 +242,8 @@ class SequencePool:
         """An idle sequence with no cells: an empty one, or the least recently used other than `spare`."""
         idle = [sequence for sequence in self.sequences if not sequence.busy]
         chosen = min(idle, key=lambda seq: (seq is spare, bool(seq.tokens), seq.last_used))
-        if chosen is not spare:
-            self._cut(chosen, 0)
+        if chosen is not spare and chosen.tokens:
+            self._park(chosen)
         return chosen
 
     def _cut(self, sequence: KvSequence, length: int) -> None:
@@ -208,19 +283,3 @@ class SequencePool:
                 return index + 1
             start += run.length
         return len(sequence.runs)
-
-
-def common_prefix(first: list[int], second: list[int], limit: int) -> int:
-    """Length of the common prefix, at most `limit`. Compares slices, so that the work is done in C."""
-    limit = min(limit, len(first), len(second))
-    start, step = 0, 16
-    while start < limit:
-        end = min(start + step, limit)
-        if first[start:end] == second[start:end]:
-            start, step = end, step * 2
-        elif end - start == 1:
-            break
-        else:
-            step = max(1, (end - start) // 2)
-            limit = end - 1 if first[end - 1] != second[end - 1] else limit
-    return start

@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from proxy.engine.prefix import KvSequence, SequencePool, common_prefix
+from proxy.engine.prefix import Found, KvSequence, SequencePool
+from proxy.engine.tokens import common_prefix
 
 HEADROOM_TOKENS = 64
 """Answer tokens for which a job must find room when it is admitted; answers seldom reach their max_tokens."""
@@ -112,10 +113,10 @@ class Scheduler:
             if job.group not in groups and self._turns(groups | {job.group}) > self.max_wait_steps + 1:
                 continue
             pool = self.pools[job.group.model]
-            cached = pool.cached(job.group, job.tokens, job.reuse_limit)
-            if self._is_being_computed(job, cached):
+            found = pool.find(job.group, job.tokens, job.reuse_limit)
+            if self._is_being_computed(job, found.length):
                 continue
-            if not self._has_room(job, cached):
+            if not self._has_room(job, found):
                 break  # a job behind it must not take the room it is waiting for
             if not ready(job):
                 continue
@@ -201,12 +202,12 @@ class Scheduler:
                     return True
         return False
 
-    def _has_room(self, job: Job, cached: int) -> bool:
+    def _has_room(self, job: Job, found: Found) -> bool:
         pool = self.pools[job.group.model]
         claims = [other.claim for other in self.running if other.group.model == job.group.model]
         if not claims:
             return True  # the engine refuses what does not fit the whole context
-        return job.claim - cached + sum(claims) <= pool.free + pool.evictable
+        return found.cells_for(job.claim) + sum(claims) <= pool.free + pool.evictable
 
     def _preempt(self, model: int) -> None:
         """Sends the job of this model that was admitted last back to the queue."""

@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (wordings stay on one line, where they can be read and searched)
+
 """One-expression Python functions: reading, rewriting and translating them."""
 
 import random

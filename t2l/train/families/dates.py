@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (wordings stay on one line, where they can be read and searched)
+
 """Dates, written with their weekday so that no calendar has to be computed."""
 
 import calendar

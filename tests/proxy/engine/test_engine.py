@@ -100,6 +100,20 @@ def test_prefixes_are_reused_within_an_adapter_and_never_across(engine, tiny_ada
     assert [cached(adapter) for adapter in (None, tiny_adapters[0], tiny_adapters[1])] == [tokens - 1] * 3
 
 
+def test_a_prefix_that_left_the_cells_comes_back_and_answers_as_before(make_engine, tiny_adapters, monkeypatch):
+    monkeypatch.setattr("proxy.engine.engine.IDLE_CELLS", 0)
+    engine, reference = make_engine(), make_engine()
+    prompt, adapter = "once upon a time there was a server", tiny_adapters[0]
+    answer(engine, prompt, adapter)
+    answer(engine, "something else altogether")
+    assert engine.stats().prefix_cache_bytes > 0
+    before = engine.stats()
+    tokens = answer(engine, prompt + ". It", adapter)
+    after = engine.stats()
+    assert after.prefill_tokens - before.prefill_tokens < len(engine.tokenize(prompt)) / 2
+    assert_most_likely(reference, prompt + ". It", adapter, tokens)
+
+
 def test_a_follow_up_turn_computes_only_what_is_new(engine, tiny_adapters):
     first = answer(engine, "a long first turn", tiny_adapters[0])
     answer(engine, "somebody else", tiny_adapters[1])
@@ -210,7 +224,9 @@ def engine_pair(tiny_model_path: Path):
     small = EngineConfig(context_tokens=256, max_sequences=3, batch_tokens=16, threads=1)
     large = EngineConfig(context_tokens=1024, max_sequences=4, batch_tokens=64, threads=1)
     engines = Engine(tiny_model_path, small), Engine(tiny_model_path, large)
-    yield engines
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proxy.engine.engine.IDLE_CELLS", 24)  # so that prefixes are parked and come back
+        yield engines
     for engine in engines:
         engine.close()
 

@@ -1,8 +1,11 @@
 """proxy/engine/prefix.py: what is reused, shared and dropped."""
 
+import numpy as np
 import pytest
 
-from proxy.engine.prefix import SequencePool, common_prefix
+from proxy.engine.parking import Parked, Parking
+from proxy.engine.prefix import SequencePool
+from proxy.engine.tokens import common_prefix
 
 
 class Cells:
@@ -22,14 +25,25 @@ class Cells:
     def clear(self) -> None:
         self.owned.clear()
 
+    def save(self, sequence: int) -> np.ndarray:
+        state = np.empty(len(self.owned[sequence]), object)
+        state[:] = [type("Cell", (), {"key": cell.key, "token": cell.token})() for cell in self.owned[sequence]]
+        return state
+
+    def load(self, sequence: int, state: np.ndarray) -> bool:
+        assert not self.owned.get(sequence)
+        self.owned[sequence] = list(state)
+        return True
+
     @property
     def used(self) -> int:
         return len({id(cell) for cells in self.owned.values() for cell in cells})
 
 
-def make(cells: int = 100, sequences: int = 4, splits: bool = True) -> tuple[SequencePool, Cells]:
+def make(cells: int = 100, sequences: int = 4, splits: bool = True, parking: int = 0) -> tuple[SequencePool, Cells]:
+    """parking: budget, one byte a token."""
     memory = Cells()
-    return SequencePool(memory, cells=cells, sequences=sequences, splits=splits), memory
+    return SequencePool(memory, cells=cells, sequences=sequences, splits=splits, parking=Parking(parking)), memory
 
 
 def compute(pool: SequencePool, memory: Cells, key: str, tokens: list[int], **options) -> tuple[object, int]:
@@ -61,8 +75,8 @@ def test_cells_of_another_key_are_never_reused():
     sequence, _ = compute(pool, memory, "a", list(range(30)))
     pool.release(sequence, keep=True)
     assert compute(pool, memory, "b", list(range(30)))[1] == 0
-    assert pool.cached("a", list(range(30))) == 29
-    assert pool.cached("c", list(range(30))) == 0
+    assert pool.find("a", list(range(30))).length == 29
+    assert pool.find("c", list(range(30))).length == 0
 
 
 def test_the_last_token_is_computed_again_because_its_logits_are_needed():
@@ -85,7 +99,7 @@ def test_a_conversation_keeps_its_tail_when_another_shares_its_beginning():
     first, _ = compute(pool, memory, "a", list(range(40)))
     pool.release(first, keep=True)
     compute(pool, memory, "a", [*range(20), 99])
-    assert pool.cached("a", list(range(41))) == 40
+    assert pool.find("a", list(range(41))).length == 40
 
 
 def test_the_least_recently_used_idle_sequence_gives_up_its_cells_first():
@@ -94,8 +108,8 @@ def test_the_least_recently_used_idle_sequence_gives_up_its_cells_first():
         sequence, _ = compute(pool, memory, key, list(range(25)))
         pool.release(sequence, keep=True)
     assert pool.make_room(20)
-    assert pool.cached("a", list(range(25))) == 0
-    assert pool.cached("b", list(range(25))) == 24
+    assert pool.find("a", list(range(25))).length == 0
+    assert pool.find("b", list(range(25))).length == 24
 
 
 def test_cells_of_busy_sequences_are_not_given_up():
@@ -114,15 +128,15 @@ def test_when_no_sequence_is_free_the_oldest_idle_one_is_taken():
     for key in "abc":
         sequence, _ = compute(pool, memory, key, list(range(10)))
         pool.release(sequence, keep=True)
-    assert pool.cached("a", list(range(10))) == 0
-    assert pool.cached("c", list(range(10))) == 9
+    assert pool.find("a", list(range(10))).length == 0
+    assert pool.find("c", list(range(10))).length == 9
 
 
 def test_memory_that_cannot_be_cut_is_reused_only_as_a_whole():
     pool, memory = make(splits=False)
     sequence, _ = compute(pool, memory, "a", list(range(20)))
     pool.release(sequence, keep=True)
-    assert pool.cached("a", [*range(15), 99]) == 0
+    assert pool.find("a", [*range(15), 99]).length == 0
     assert compute(pool, memory, "a", list(range(25)))[1] == 20
 
 
@@ -140,3 +154,97 @@ def test_the_common_prefix_is_found_at_any_length(length):
     assert common_prefix(first, second, 1000) == length
     assert common_prefix(first, second, length // 2) == length // 2
     assert common_prefix(first, first[:length], 1000) == length
+
+
+def parked_pool(**options) -> tuple[SequencePool, Cells]:
+    """Conversation "a" of 30 tokens has left the cells for the parking; nothing else is there."""
+    pool, memory = make(parking=100, **options)
+    sequence, _ = compute(pool, memory, "a", list(range(30)))
+    pool.release(sequence, keep=True)
+    pool.park_idle(20)
+    assert pool.used == memory.used == 0
+    return pool, memory
+
+
+def test_idle_prefixes_stay_in_the_cells_until_they_are_too_many():
+    pool, memory = make(parking=100)
+    for key in "ab":
+        sequence, _ = compute(pool, memory, key, list(range(15)))
+        pool.release(sequence, keep=True)
+    pool.park_idle(30)
+    assert pool.used == 30
+    pool.park_idle(29)
+    assert pool.used == memory.used == 15
+    assert pool.find("b", list(range(15))).sequence is not None
+    assert pool.find("a", list(range(15))).parked is not None
+
+
+def test_a_parked_conversation_comes_back_into_the_cells_and_goes_on():
+    pool, memory = parked_pool()
+    sequence, reused = compute(pool, memory, "a", list(range(40)))
+    assert reused == 30
+    pool.release(sequence, keep=True)
+    assert pool.find("a", list(range(41))).parked is None, "what is in the cells is parked no longer"
+
+
+def test_a_parked_prefix_is_not_reused_for_another_key():
+    pool, memory = parked_pool()
+    assert compute(pool, memory, "b", list(range(40)))[1] == 0
+
+
+def test_the_rest_of_a_parked_conversation_stays_parked_when_only_its_beginning_is_used():
+    pool, memory = parked_pool()
+    assert compute(pool, memory, "a", [*range(20), 99])[1] == 20
+    assert pool.find("a", list(range(31))).length == 30
+
+
+def test_a_restored_prefix_makes_room_by_parking_others():
+    pool, memory = parked_pool(cells=40)
+    other, _ = compute(pool, memory, "b", list(range(35)))
+    pool.release(other, keep=True)
+    assert compute(pool, memory, "a", list(range(32)))[1] == 30
+    assert pool.find("b", list(range(36))).parked is not None
+
+
+def test_where_busy_sequences_leave_no_room_the_prompt_is_computed():
+    pool, memory = parked_pool(cells=40)
+    compute(pool, memory, "b", list(range(35)))
+    assert compute(pool, memory, "a", [0, 1, 2])[1] == 0
+    assert pool.find("a", list(range(31))).length == 30, "and stays parked"
+
+
+def test_cells_that_cannot_be_saved_are_given_up():
+    pool, memory = make(parking=100)
+    memory.save = lambda sequence: None
+    sequence, _ = compute(pool, memory, "a", list(range(30)))
+    pool.release(sequence, keep=True)
+    pool.park_idle(0)
+    assert pool.used == 0
+    assert pool.find("a", list(range(31))).length == 0
+
+
+def test_parking_keeps_to_its_budget_and_drops_the_least_recently_used():
+    parking = Parking(25)
+    for key in "abc":
+        parking.put(Parked(key, list(range(10)), np.zeros(10, np.uint8)))
+    assert parking.size_bytes == 20
+    assert parking.best("a", list(range(10)), 10, whole=False) == (None, 0)
+    assert parking.best("c", list(range(10)), 10, whole=False)[1] == 10
+    parking.put(Parked("d", list(range(30)), np.zeros(30, np.uint8)))
+    assert parking.size_bytes == 20, "one that is larger than the budget pushes nothing out"
+
+
+def test_a_longer_conversation_replaces_its_own_beginning():
+    parking = Parking(100)
+    parking.put(Parked("a", list(range(10)), np.zeros(10, np.uint8)))
+    parking.put(Parked("a", list(range(15)), np.zeros(15, np.uint8)))
+    assert parking.size_bytes == 15
+
+
+def test_parked_prefixes_of_a_model_that_is_gone_are_forgotten():
+    parking = Parking(100)
+    for key in "ab":
+        parking.put(Parked(key, list(range(10)), np.zeros(10, np.uint8)))
+    parking.forget(lambda key: key == "a")
+    assert parking.best("a", list(range(10)), 10, whole=False) == (None, 0)
+    assert parking.size_bytes == 10

@@ -2,9 +2,11 @@
 
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.engine.parking import Parking
 from proxy.engine.prefix import SequencePool
 from proxy.engine.scheduler import Group, Job, Scheduler
 
@@ -28,6 +30,18 @@ class Cells:
 
     def clear(self) -> None:
         self.owned.clear()
+
+    def save(self, sequence: int) -> np.ndarray:
+        state = np.empty(len(self.owned[sequence]), object)
+        state[:] = [(group, token) for _, group, token in self.owned[sequence]]
+        return state
+
+    def load(self, sequence: int, state: np.ndarray) -> bool:
+        assert not self.owned.get(sequence)
+        start = self.computed + 1
+        self.owned[sequence] = [(start + place, *cell) for place, cell in enumerate(state)]
+        self.computed += len(state)
+        return True
 
     def compute(self, job: Job, count: int) -> None:
         cells = self.owned.setdefault(job.sequence.id, [])
@@ -54,9 +68,13 @@ class Bench:
         batch: int = 16,
         max_wait_steps: int = 8,
         mixable: frozenset[Group] = frozenset(),
+        parking: int = 0,
+        idle_cells: int = 1000,
     ) -> None:
+        """parking: budget, one byte a token. idle_cells: see `SequencePool.park_idle`."""
         self.cells = Cells()
-        self.pool = SequencePool(self.cells, cells=cells, sequences=2 * max_sequences)
+        self.idle_cells = idle_cells
+        self.pool = SequencePool(self.cells, cells=cells, sequences=2 * max_sequences, parking=Parking(parking))
         self.scheduler = Scheduler(
             max_sequences=max_sequences,
             batch_tokens=batch,
@@ -80,6 +98,7 @@ class Bench:
         if plan is None:
             return False
         self.log.append(plan.parts)
+        self.pool.park_idle(self.idle_cells)
         jobs = [job for job, _ in plan.parts]
         assert len(jobs) == len(set(jobs)) > 0
         groups = {job.group for job in jobs}
@@ -133,11 +152,20 @@ steps = st.tuples(st.just("step"), st.integers(1, 16))
     max_sequences=st.integers(1, 5),
     max_wait_steps=st.integers(1, 4),
     mixable=st.frozensets(st.sampled_from([A, B, C])),
+    parking=st.sampled_from([0, 40, 1000]),
+    idle_cells=st.sampled_from([0, 30, 1000]),
 )
 def test_over_random_schedules_cells_are_owned_once_nothing_leaks_everyone_is_answered_in_time(
-    schedule, cells, max_sequences, max_wait_steps, mixable
+    schedule, cells, max_sequences, max_wait_steps, mixable, parking, idle_cells
 ):
-    bench = Bench(cells=cells, max_sequences=max_sequences, max_wait_steps=max_wait_steps, mixable=mixable)
+    bench = Bench(
+        cells=cells,
+        max_sequences=max_sequences,
+        max_wait_steps=max_wait_steps,
+        mixable=mixable,
+        parking=parking,
+        idle_cells=idle_cells,
+    )
     jobs: list[Job] = []
     cancelled = 0
     for kind, *arguments in schedule:
