@@ -98,6 +98,13 @@ class Prompts:
     def take(self, count: int) -> list[list[dict[str, str]]]:
         return [prompt(self._numbers.pop(), self._random) for _ in range(count)]
 
+    def take_short(self, count: int) -> list[list[dict[str, str]]]:
+        """About 20 tokens each: what a server does besides computing them shows."""
+        return [
+            [{"role": "system", "content": f"{self._numbers.pop():06d}"}, {"role": "user", "content": "Hello."}]
+            for _ in range(count)
+        ]
+
 
 class Serving:
     """Runs the measurements against the two servers."""
@@ -180,12 +187,12 @@ class Serving:
         return found
 
     async def latencies(self, adapter: Adapter, count: int) -> list[tuple[Answer, Answer]]:
-        """Pairs (ours, llama-server's) of one prompt each; ours finds the adapter by its task, in the cache.
+        """Pairs (ours, llama-server's) of one short prompt each; ours finds the adapter by its task, in the cache.
 
         Raises DifferentWork.
         """
         pairs = []
-        for number, messages in enumerate(self.prompts.take(count)):
+        for number, messages in enumerate(self.prompts.take_short(count)):
             answers = {}
             for server in self.in_turn(number):
                 chosen = self.ours.asks_by_task(adapter) if server is self.ours else server.asks_for(adapter)

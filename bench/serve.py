@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tokens", type=positive, default=64, help="of each answer (default: %(default)s)")
     parser.add_argument("--rounds", type=positive, default=3, help="(default: %(default)s)")
     parser.add_argument("--turns", type=positive, default=20, help="of a conversation (default: %(default)s)")
-    parser.add_argument("--pairs", type=positive, default=24, help="of requests for the added latency")
+    parser.add_argument("--pairs", type=positive, default=60, help="of requests for the added latency")
     parser.add_argument("--threads", type=positive, help="of each server (default: physical cores)")
     parser.add_argument("--context", type=positive, help="KV cells of each server (default: engine.context_tokens)")
     parser.add_argument("--temperature", type=float, default=0.0)

@@ -63,9 +63,9 @@ IDLE_SEQUENCES_PER_RUNNING = 3
 IDLE_CELLS = 512
 """Cells that idle sequences keep while others are computed; more would slow every token down (see parking.py)."""
 PAUSE_S = 0.2
-"""Longest time that one prompt should hold up one running answer in a step."""
+"""How long each waiting prompt may hold up running answers in one step."""
 LONGEST_PAUSE_S = 1.0
-"""The same for many prompts and few answers, or none: how late a new request or a cancel may be noticed."""
+"""The same for any number of prompts, and where nobody answers: how late a new request or a cancel is noticed."""
 LEAST_PREFILL_TOKENS = 16
 
 
@@ -438,13 +438,15 @@ class Engine:
         self._deliver(runtime, plan)
 
     def _prefill_tokens(self) -> int:
-        """Most prompt tokens of the next step. A step delays those who answer and serves those who wait: where
-        more wait than answer it may take longer, as their first tokens come sooner by it.
+        """Most prompt tokens of the next step.
+
+        A long step holds up those who answer; many short ones hold up those who wait, since each step also computes
+        the answers. So it may take the longer, the more wait.
         """
         waiting = sum(job.pending > 1 for job in self._scheduler.running)
-        answering = len(self._scheduler.running) - waiting
-        pause = PAUSE_S * max(1.0, waiting / answering) if answering else LONGEST_PAUSE_S
-        return max(LEAST_PREFILL_TOKENS, int(self._prefill_rate * min(pause, LONGEST_PAUSE_S)))
+        alone = waiting == len(self._scheduler.running)
+        pause = LONGEST_PAUSE_S if alone else min(PAUSE_S * waiting, LONGEST_PAUSE_S)
+        return max(LEAST_PREFILL_TOKENS, int(self._prefill_rate * pause))
 
     def _take_adapter(self, job: Job) -> bool:
         """Makes sure the job's adapter is loaded and stays so. At most one is loaded per step."""
