@@ -18,8 +18,8 @@ import numpy as np
 from proxy.engine.parking import Parked, Parking
 from proxy.engine.tokens import common_prefix
 
-SHARE_AT_LEAST = 8
-"""Tokens of common prefix below which sharing cells is not worth taking up a further sequence."""
+WORTH_PARKING = 8
+"""Tokens that a parked prefix must save to be worth copying."""
 
 
 class Memory(Protocol):
@@ -101,7 +101,7 @@ class SequencePool:
         limit = len(tokens) - 1 if limit is None else limit
         sequence, length = self._best(key, tokens, limit)
         parked, parked_length = self._parking.best(key, tokens, limit, whole=not self._splits)
-        if parked is not None and parked_length >= length + SHARE_AT_LEAST:
+        if parked is not None and parked_length >= length + WORTH_PARKING:
             return Found(None, parked, parked_length)
         return Found(sequence, None, length)
 
@@ -205,7 +205,7 @@ class SequencePool:
         self._park(oldest)
 
     def _park(self, sequence: KvSequence) -> None:
-        if self._parking.budget and len(sequence.tokens) >= SHARE_AT_LEAST:
+        if self._parking.budget and len(sequence.tokens) >= WORTH_PARKING:
             state = self._memory.save(sequence.id)
             if state is not None:
                 self._parking.put(Parked(sequence.key, sequence.tokens[:], state))
@@ -221,8 +221,6 @@ class SequencePool:
                 continue
             common = common_prefix(sequence.tokens, tokens, limit)
             if not self._splits and (sequence.busy or common < len(sequence.tokens)):
-                continue
-            if common < SHARE_AT_LEAST and (sequence.busy or common < len(sequence.tokens)):
                 continue
             better = common == length and best is not None and self._continues(sequence, common)
             if common > length or better:
