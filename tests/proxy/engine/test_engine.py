@@ -27,6 +27,7 @@ from proxy.engine.api import (
     UnknownToken,
 )
 from proxy.engine.engine import Engine
+from tests.proxy.engine.likely import assert_most_likely
 
 GREEDY = Sampling(temperature=0.0)
 LETTERS = "root ::= [a-z]+"
@@ -40,21 +41,6 @@ def ask(engine: Engine, prompt: str, adapter: AdapterFile | None = None, **optio
 
 def answer(engine: Engine, *arguments, **options) -> tuple[int, ...]:
     return tuple(token for chunk in engine.submit(ask(engine, *arguments, **options)) for token in chunk.tokens)
-
-
-def assert_most_likely(engine: Engine, prompt: str, adapter: AdapterFile | None, tokens: tuple[int, ...]) -> None:
-    """Each token is the most likely one after those before it, as `engine` computes it from nothing.
-
-    A tie is decided by the kernels' rounding (0.02 covers it many times over), and over a long answer of a
-    random model there are such ties: texts cannot be compared.
-    """
-    whole = (*engine.tokenize(prompt), *tokens)
-    stream = engine.submit(Generation(whole, Placement(adapter=adapter), 0, prompt_logprobs=True, top_logprobs=4))
-    list(stream)
-    for score in stream.prompt_logprobs[len(whole) - len(tokens) :]:
-        # The answers were made with end tokens forbidden.
-        best = max(top.logprob for top in score.top if not top.piece.startswith(b"<|"))
-        assert score.logprob > best - 0.02
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

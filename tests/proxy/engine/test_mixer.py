@@ -10,8 +10,10 @@ from proxy.engine import mixer as mixer_module
 from proxy.engine.api import AdapterFile, Generation, Placement, Sampling
 from proxy.engine.llama import Adapter, Context, Model, new_mixer
 from proxy.engine.mixer import MixerUnavailable
+from tests.proxy.engine.likely import assert_most_likely
 
-PROMPT = list(b"the quick brown fox")
+TEXT = "the quick brown fox"
+PROMPT = list(TEXT.encode())
 
 
 @pytest.fixture
@@ -111,35 +113,39 @@ def test_a_step_whose_shape_is_not_the_announced_one_is_noticed(context, tiny_ad
 def ask_all(engine, adapters: list[AdapterFile | None]) -> list[tuple[int, ...]]:
     streams = []
     for adapter in adapters:
-        prompt = engine.tokenize("the quick brown fox")
+        prompt = engine.tokenize(TEXT)
         asked = Generation(prompt, Placement(adapter=adapter), 12, sampling=Sampling(temperature=0), ignore_eos=True)
         streams.append(engine.submit(asked))
     return [tuple(token for chunk in stream for token in chunk.tokens) for stream in streams]
 
 
-def test_the_engine_serves_all_adapters_in_the_same_steps_and_the_answers_are_those_of_one_at_a_time(
+def test_the_engine_serves_all_adapters_in_the_same_steps_and_the_answers_are_right(
     make_engine, tiny_adapters
 ):
     engine = make_engine()
     adapters = [None, *tiny_adapters]
-    alone = [ask_all(engine, [adapter])[0] for adapter in adapters]
+    for adapter in adapters:
+        ask_all(engine, [adapter])  # an adapter's first step is its own: the mixer learns it
     before = engine.stats().decode_steps
-    assert ask_all(engine, adapters) == alone
+    answers = ask_all(engine, adapters)
     assert engine.stats().decode_steps - before <= 16  # 12 tokens each; one at a time it takes 48
+    reference = make_engine()
+    for adapter, tokens in zip(adapters, answers, strict=True):
+        assert_most_likely(reference, TEXT, adapter, tokens)
 
 
-def test_without_the_native_part_adapters_take_turns_and_the_answers_are_the_same(
+def test_without_the_native_part_adapters_take_turns_and_the_answers_are_right(
     make_engine, tiny_adapters, monkeypatch
 ):
-    with_mixer = ask_all(make_engine(), [None, *tiny_adapters])
-
     def unavailable() -> Path:
         raise MixerUnavailable("no compiler")
 
     monkeypatch.setattr(mixer_module, "_built", unavailable)
-    engine = make_engine()
-    assert ask_all(engine, [None, *tiny_adapters]) == with_mixer
+    engine, adapters = make_engine(), [None, *tiny_adapters]
+    answers = ask_all(engine, adapters)
     assert engine.stats().decode_steps >= 48
+    for adapter, tokens in zip(adapters, answers, strict=True):
+        assert_most_likely(engine, TEXT, adapter, tokens)
 
 
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch, tmp_path):
