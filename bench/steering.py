@@ -57,11 +57,7 @@ def measure(gguf: Path, network: GatedHypernetwork, embedder, sets, gated: bool 
     """See `steering`; gates from the network, or all 1."""
     model, tokenizer = load_base(gguf)
     config = network.config
-    lora = GatedLora(config.shapes, config.rank, config.scaling, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for index, path in enumerate(lora.paths):
-            lora.a[index].copy_(network.lora_a(path))
-            lora.b[index].copy_(network.lora_b(path))
+    lora = GatedLora.of(network)
     lora.attach(model)
 
     def gates_of(descriptions):

@@ -1,4 +1,4 @@
-"""`et2l train mt-lora|hypernet`: train adapters for the configured base model on its own dequantised weights."""
+"""`et2l train`: train adapters for the configured base model on its own dequantised weights, and calibrate them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("train", help="train the multi-task LoRA or the hypernetwork")
-    parser.set_defaults(run=run)
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="mt-lora|hypernet")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="mt-lora|hypernet|strengths")
     for kind, about in (
         ("hypernet", "a shared LoRA and the gates by which a task description steers it"),
         ("mt-lora", "one multi-task LoRA that sees no description: the baseline"),
@@ -29,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one = kinds.add_parser(
             kind, help=about, description=about, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
         )
+        one.set_defaults(run=run)
         one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
         one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs") / kind, metavar="DIR")
         one.add_argument("--from", dest="start", type=Path, metavar="DIR", help="begin at this checkpoint's weights")
@@ -48,12 +48,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--export", type=Path, metavar="DIR", help="write the checkpoint there at the end")
         one.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and development scores")
         one.add_argument("--json", action="store_true", help="print the last record as JSON")
+    about = "choose how strongly each skill's adapter may act, on development rows of tasks that were not trained"
+    one = kinds.add_parser("strengths", help="calibrate a checkpoint's strength per skill", description=about)
+    one.set_defaults(run=run_strengths)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
+    one.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="its config.json is rewritten")
+    one.add_argument("--examples", type=int, default=32, help="of each skill (default: %(default)s)")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
+    one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
+    one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
+    one.add_argument("--json", action="store_true", help="print the losses and the choices as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     # torch and transformers take seconds to import; `et2l --help` should not wait for them.
-    import torch
-
     from adapters.gguf_file import BaseModel
     from proxy.config import load_config
     from t2l.embedder import open_embedder
@@ -62,9 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from t2l.train.hypernet import Trainer, TrainSettings
     from t2l.train.plot import plot_log
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
+    device = _device(args)
     config = load_config(args.config)
     settings = TrainSettings(
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
@@ -95,3 +102,54 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(last | {"settings": dataclasses.asdict(settings)}))
     return 0
+
+
+def run_strengths(args: argparse.Namespace) -> int:
+    from proxy.config import load_config
+    from t2l.decomposer import Decomposer
+    from t2l.embedder import open_embedder
+    from t2l.enhancer import Enhancer
+    from t2l.evaluate.data import DataError
+    from t2l.exemplars import Exemplars
+    from t2l.gated import load_gated
+    from t2l.hypernetwork import CheckpointError
+    from t2l.skills import load_skills
+    from t2l.train.strengths import STRENGTHS, calibrate, collect, write_strengths
+
+    device = _device(args)
+    config = load_config(args.config)
+    try:
+        network = load_gated(args.checkpoint, device)
+        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+        skills = load_skills(config.decomposer.skills)
+        decomposer = Decomposer(skills, embedder, Exemplars(skills, embedder), config.decomposer.alpha)
+        candidates = collect(args.data, Enhancer(skills), decomposer, args.examples, args.seed)
+    except (DataError, CheckpointError) as exc:
+        print(f"et2l train: {exc}", file=sys.stderr)
+        return 1
+    if not candidates:
+        print(f"et2l train: {args.data} has no development rows of tasks outside training", file=sys.stderr)
+        return 1
+    try:
+        found = calibrate(network, config.model.path, embedder, candidates, device)
+    except KeyboardInterrupt:
+        print("stopped; the checkpoint is as it was", file=sys.stderr)
+        return 130
+    write_strengths(args.checkpoint, found)
+    if args.json:
+        print(json.dumps({skill: dataclasses.asdict(one) for skill, one in found.items()}))
+        return 0
+    heads = "".join(f"{strength:>8}" for strength in STRENGTHS)
+    print(f"{'loss at strength':24}{'n':>5}{'tasks':>7}{heads}  chosen")
+    for skill, one in found.items():
+        losses = "".join(f"{loss:8.3f}" for loss in one.losses)
+        print(f"{skill:24}{one.examples:5}{one.tasks:7}{losses}{one.strength:8}")
+    return 0
+
+
+def _device(args: argparse.Namespace) -> str:
+    import torch  # takes seconds to import; `et2l --help` should not wait for it
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device

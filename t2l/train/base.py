@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from t2l.gated import GatedHypernetwork
+
 LINEAR_LAYERS = (
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
@@ -58,6 +60,17 @@ class GatedLora(nn.Module):
             self.b.append(nn.Parameter(torch.zeros(out_features, rank)))
         self.gates: torch.Tensor | None = None
         """(batch, modules, rank) for the next forward pass; None = the bare base model."""
+
+    @classmethod
+    def of(cls, network: GatedHypernetwork) -> GatedLora:
+        """With the A and B of a checkpoint."""
+        config = network.config
+        lora = cls(config.shapes, config.rank, config.scaling, torch.Generator())
+        with torch.no_grad():
+            for index, path in enumerate(lora.paths):
+                lora.a[index].copy_(network.lora_a(path))
+                lora.b[index].copy_(network.lora_b(path))
+        return lora
 
     def attach(self, model: nn.Module) -> None:
         for index, path in enumerate(self.paths):
