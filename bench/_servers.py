@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -172,6 +173,11 @@ class Ours(Server):
         lines = self.get("/metrics").decode().splitlines()
         pairs = (line.split() for line in lines if not line.startswith("#") and "{" not in line)
         return {name: float(value) for name, value in pairs}
+
+    def loop_lags(self) -> dict[float, int]:
+        """Upper bound in seconds -> how often its event loop was at most that late."""
+        line = re.compile(r'^et2l_event_loop_lag_seconds_bucket\{le="(.+)"\} (.+)$', re.MULTILINE)
+        return {float(bound): int(float(count)) for bound, count in line.findall(self.get("/metrics").decode())}
 
 
 class Peer(Server):

@@ -55,7 +55,8 @@ class Work:
 class Burst:
     """One server, some clients at once. seconds: from the first request to the last answer's end.
 
-    engine: what /metrics of ours counted meanwhile (seconds, steps); empty for llama-server.
+    engine, loop_lags: what /metrics of ours counted meanwhile (seconds, steps; see `Ours.loop_lags`); empty for
+    llama-server.
     """
 
     seconds: float
@@ -64,6 +65,7 @@ class Burst:
     prompt_tokens: int
     ttft_s: list[float]
     engine: dict[str, float] = field(default_factory=dict)
+    loop_lags: dict[float, int] = field(default_factory=dict)
 
     @property
     def tokens_per_s(self) -> float:
@@ -150,7 +152,7 @@ class Serving:
         return found
 
     async def burst(self, server: Server, bodies: Sequence[dict[str, Any]]) -> Burst:
-        counted = engine_counters(server)
+        counted, lags = engine_counters(server), loop_lags(server)
         cpu_s, begun = server.cpu_s(), time.perf_counter()
         answers = await self.client.ask_all(server.url, bodies)
         seconds = time.perf_counter() - begun
@@ -163,6 +165,7 @@ class Serving:
             prompt_tokens=sum(answer.prompt_tokens for answer in answers),
             ttft_s=[answer.ttft_s for answer in answers],
             engine={key: value - counted[key] for key, value in engine_counters(server).items()},
+            loop_lags={bound: count - lags[bound] for bound, count in loop_lags(server).items()},
         )
 
     async def turns(self, adapters: Sequence[Adapter | None], count: int, tokens: int) -> dict[str, list[list[Turn]]]:
@@ -212,3 +215,7 @@ def engine_counters(server: Server) -> dict[str, float]:
     counters = server.counters()
     names = {"decode_s": "decode_seconds", "busy_s": "busy_seconds", "steps": "decode_steps"}
     return {short: counters[f"et2l_{name}_total"] for short, name in names.items()}
+
+
+def loop_lags(server: Server) -> dict[float, int]:
+    return server.loop_lags() if isinstance(server, Ours) else {}

@@ -322,12 +322,23 @@ def time_table(points: Sequence[Point]) -> str:
                 f"{1000 * decode / steps:.1f}",
                 f"{1000 * (busy - decode) / steps:.2f}",
                 f"{100 * (1 - busy / seconds):.1f} %",
+                *(f"{1000 * loop_lag(ours, share):g}" for share in (0.5, 0.99, 1)),
                 *(f"{each:.1f}" for each in cpu),
             ]
         )
     heads = ["clients", "adapters", "steps", "llama_decode ms/step", "rest ms/step", "idle"]
+    heads += ["loop lag ms p50 <=", "p99 <=", "all <="]
     heads += ["CPU ms/token ours", "llama-server"]
     return markdown("Where our engine's time goes", heads, rows)
+
+
+def loop_lag(bursts: Sequence[Burst], share: float) -> float:
+    """The smallest bound, in seconds, under which this share of the event loop's delays stayed."""
+    counts: dict[float, int] = {}
+    for burst in bursts:
+        for bound, count in burst.loop_lags.items():
+            counts[bound] = counts.get(bound, 0) + count
+    return min(bound for bound, count in counts.items() if count >= share * max(counts.values()))
 
 
 def turns_table(turns: dict[str, dict[str, list[list[Turn]]]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -29,6 +30,7 @@ from proxy.errors import (
     error_body,
     reply_for,
 )
+from proxy.loop_lag import watch_loop
 from proxy.pipeline import LOCAL_TENANT
 from proxy.routes import ROUTES
 from proxy.wiring import Services
@@ -46,9 +48,11 @@ def create_app(config: ServerConfig, start: Callable[[], Services]) -> Starlette
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Services]]:
         services = start()
+        watch = asyncio.create_task(watch_loop(services.metrics.loop_lag_seconds.observe))
         try:
             yield {"services": services}
         finally:
+            watch.cancel()
             services.close()
 
     return Starlette(

@@ -18,6 +18,16 @@ from proxy.config import HintConfig
 OPEN, CLOSE = re.compile(r"<task>", re.IGNORECASE), re.compile(r"</task>", re.IGNORECASE)
 LINE = re.compile(r"^[ \t]*(?:task|任务)[ \t]*[:：][ \t]*(?P<task>[^\s][^\n]*)(?:\n|\Z)", re.MULTILINE | re.IGNORECASE)
 # Scripts written without spaces count one word per character.
+# What assistants put into their system prompts and what changes from turn to turn: dates, times, ids.
+VOLATILE = re.compile(
+    r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?)?(?![\w-])"
+    r"|\b\d{1,2}:\d{2}(?::\d{2})?(?: ?[AP]M)?\b"
+    r"|\b(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,? )?(?:(?:January|February|March|April|May|June|July|August"
+    r"|September|October|November|December) \d{1,2},? \d{4}|\d{1,2} (?:January|February|March|April|May|June|July"
+    r"|August|September|October|November|December),? \d{4})\b"
+    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
+    re.IGNORECASE,
+)
 WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\s぀-ヿ㐀-鿿가-힯]+")
 
 
@@ -34,7 +44,8 @@ def read_hint(
     messages: Sequence[Message], *, field: str | None, header: str | None, strip: bool, config: HintConfig
 ) -> Hinted:
     """The task, from the first place that names one: request field, header, <task>...</task>, a line `Task:
-    ...`, and, where config.use_system_prompt, the first config.max_words of the system prompt itself.
+    ...`, and, where config.use_system_prompt, the first config.max_words of the system prompt itself, without dates and
+    the like (`steady`).
 
     strip: take a <task> or `Task:` mark out of its message; everything else stays byte for byte, and a
     message left empty stays (without a system message the chat template would put its own default there).
@@ -55,7 +66,7 @@ def read_hint(
     if config.use_system_prompt:
         prompt = "\n".join(message.content for message in messages if message.role == "system")
         if prompt.strip():
-            return Hinted(first_words(prompt, config.max_words), "system", messages)
+            return Hinted(first_words(steady(prompt), config.max_words), "system", messages)
     return Hinted(None, "none", messages)
 
 
@@ -86,6 +97,14 @@ def find_line(text: str) -> Mark | None:
     """The first line `Task: ...` with something in it."""
     line = LINE.search(text)
     return Mark(line["task"].strip(), line.start(), line.end()) if line else None
+
+
+def steady(text: str) -> str:
+    """The text without dates, times and UUIDs: a conversation keeps its adapter, and with it its KV cells, when its
+    system prompt tells the time in every turn. A text of nothing else stays.
+    """
+    rest = VOLATILE.sub("", text)
+    return rest if WORD.search(rest) else text
 
 
 def first_words(text: str, limit: int) -> str:

@@ -14,6 +14,7 @@ from proxy.engine.api import EngineStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 ROUTES = (
     "/v1/chat/completions",
     "/v1/completions",
@@ -61,6 +62,12 @@ class Metrics:
         self.pipeline_failures = Counter(
             "et2l_pipeline_failures",
             "Adaptations that failed and were answered by the base model",
+            registry=self.registry,
+        )
+        self.loop_lag_seconds = Histogram(
+            "et2l_event_loop_lag_seconds",
+            "How late the event loop came round, looked at 20 times a second",
+            buckets=LAG_SECONDS,
             registry=self.registry,
         )
         self.registry.register(EngineCollector(engine_stats))

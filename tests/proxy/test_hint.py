@@ -83,7 +83,38 @@ def test_scripts_without_spaces_count_by_character():
     assert first_words("short", 9) == "short"
 
 
-@pytest.mark.parametrize("text", ["<task>" * 200_000, "Task:" + " " * 1_000_000, "task : \n" * 100_000])
+@pytest.mark.parametrize(
+    "now",
+    [
+        "2026-11-22", "2026-11-22T14:05:09Z", "2026-11-22 14:05:09.123 +01:00", "14:05", "2:05 PM", "22 November 2026",
+        "November 22, 2026", "Sunday, November 22, 2026", "0f8fad5b-d9cb-469f-a165-70867728950e",
+    ],
+)  # fmt: skip
+def test_a_system_prompt_that_tells_the_time_is_the_same_hint_in_every_turn(now):
+    told = read(system(f"Review Rust. Now: {now}. Be strict."))
+    assert told.task == "Review Rust. Now: . Be"
+    assert now in told.messages[0].content
+
+
+@pytest.mark.parametrize(
+    "text", ["List the primes below 2026.", "Version 2026-11-2 of v1.2-rc", "ISO 8601", "May 3 people join?", "3:1"]
+)
+def test_numbers_that_are_no_dates_stay_in_the_hint(text):
+    assert read(system(text)).task == text
+
+
+def test_a_marked_task_and_a_prompt_of_nothing_but_a_date_stay_as_they_are():
+    assert read(system("Task: Summarise what happened on 2026-11-22.")).task == "Summarise what happened on 2026-11-22."
+    assert read(system("2026-11-22")).task == "2026-11-22"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<task>" * 200_000, "Task:" + " " * 1_000_000, "task : \n" * 100_000, "2026-11-22 " * 90_000, "1" * 1_000_000,
+        "12:" * 300_000, "Monday, " * 120_000,
+    ],
+)  # fmt: skip
 def test_a_hostile_prompt_costs_linear_time(text):
     started = time.perf_counter()
     read(system(text))
