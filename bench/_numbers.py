@@ -46,6 +46,14 @@ def ratio_of_percentiles(ours: Sequence[float], theirs: Sequence[float], percent
     return _estimate(float(np.percentile(one, percent) / np.percentile(other, percent)), drawn)
 
 
+def difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
+    """Mean of ours minus theirs, in pairs."""
+    if len(ours) != len(theirs):
+        raise ValueError(f"pairs wanted, got {len(ours)} and {len(theirs)} values")
+    gaps = np.asarray(ours, float) - np.asarray(theirs, float)
+    return _estimate(float(gaps.mean()), gaps[_draws(len(gaps))].mean(axis=1))
+
+
 def _draws(count: int) -> np.ndarray:
     """(RESAMPLES, count) indices; the same every time, so that a report can be repeated from its numbers."""
     return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))

@@ -15,8 +15,8 @@ from t2l.train.data import Example
 
 ARMS = ("base", "own", "other", "gibberish")
 
-GatesOf = Callable[[Sequence[str]], torch.Tensor]
-"""Descriptions -> gates (k, modules, rank)."""
+GatesOf = Callable[[Sequence[str]], torch.Tensor | None]
+"""Descriptions -> gates (k, modules, rank); None = no adapter."""
 
 
 @torch.no_grad()
@@ -62,6 +62,25 @@ def answer_scores(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.T
     owner = batch.answer[:, 1:].nonzero()[:, 0]
     wrong = torch.zeros(len(batch.examples), device=loss.device).index_add_(0, owner, (~right).float())
     return loss, wrong == 0
+
+
+@torch.no_grad()
+def example_losses(
+    model: nn.Module, tokenizer, lora: GatedLora, gates_of: GatesOf, examples: Sequence[Example], batch_tokens: int,
+    device: str = "cpu",
+) -> torch.Tensor:  # fmt: skip
+    """(examples,): mean nats per answer token of each, in the order given."""
+    rows = [tokenize(tokenizer, example) for example in examples]
+    place = {id(row): index for index, row in enumerate(rows)}
+    means = torch.zeros(len(rows))
+    for group in bucketed(rows, batch_tokens, None):
+        batch = collate(group, device)
+        lora.gates = gates_of([example.description for example in batch.examples])
+        loss, _ = answer_scores(model, batch)
+        owner = batch.answer[:, 1:].nonzero()[:, 0]
+        sums = torch.zeros(len(group), device=loss.device).index_add_(0, owner, loss)
+        means[[place[id(row)] for row in group]] = (sums / owner.bincount()).cpu()
+    return means
 
 
 def gibberish(text: str, rng: random.Random) -> str:

@@ -12,7 +12,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,22 +24,13 @@ from t2l.enhancer import Enhancer
 from t2l.evaluate.data import EvalData
 from t2l.gated import GatedHypernetwork
 from t2l.train.base import GatedLora, load_base
-from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example, instruction_prefix, is_held_out
-from t2l.train.measure import answer_scores
+from t2l.train.measure import GatesOf, example_losses
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MAX_CHARS = 1200
 """Of prompt and answer together; longer items are left out, or they would take most of the time."""
 BATCH_TOKENS = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One item as it is served, and the text its adapter is generated from."""
-
-    example: Example
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +45,15 @@ class Calibration:
 
 def collect(
     folder: Path, enhancer: Enhancer, decomposer: Decomposer, per_skill: int, seed: int
-) -> dict[str, list[Candidate]]:
+) -> dict[str, list[Example]]:
     """By skill, and for TASK, up to `per_skill` items of tasks that need it, spread evenly over those tasks.
 
-    Development rows of tasks that training never reads. Raises DataError.
+    Development rows of tasks that training never reads. Their description is the text the adapter is made from, their
+    system text the hint as the user wrote it. Raises DataError.
     """
     data = EvalData(folder)
     rng = random.Random(seed)
-    by_skill: dict[str, list[list[Candidate]]] = defaultdict(list)
+    by_skill: dict[str, list[list[Example]]] = defaultdict(list)
     for name, info in sorted(data.infos.items()):
         if info.for_training and not is_held_out(name):
             continue
@@ -71,43 +63,47 @@ def collect(
         prefix = instruction_prefix([item.bare_prompt for item in items])
         short = [item for item in items if len(item.prompt) + len(item.answer) <= MAX_CHARS]
         rng.shuffle(short)
-        found: dict[str, list[Candidate]] = defaultdict(list)
+        found: dict[str, list[Example]] = defaultdict(list)
         for item in short[:per_skill]:
             description = rng.choice(info.descriptions)
-            example = Example(name, description, description, item.bare_prompt.removeprefix(prefix), item.answer)
             enhancement = enhancer.enhance(description)
+            served = Example(name, enhancement.text, description, item.bare_prompt.removeprefix(prefix), item.answer)
             for score in decomposer.decompose(enhancement.rewritten):
-                found[score.skill.name].append(Candidate(example, score.skill.candidate(enhancement.text)))
-            found[TASK].append(Candidate(example, enhancement.text))
+                found[score.skill.name].append(replace(served, description=score.skill.candidate(enhancement.text)))
+            found[TASK].append(served)
         for skill, candidates in found.items():
             by_skill[skill].append(candidates)
     return {skill: _spread(tasks, per_skill) for skill, tasks in by_skill.items()}
 
 
-def _spread(tasks: Sequence[Sequence[Candidate]], count: int) -> list[Candidate]:
+def _spread(tasks: Sequence[Sequence[Example]], count: int) -> list[Example]:
     """The first of each task, then the second of each, up to `count`."""
     rounds = max(map(len, tasks))
     return [task[turn] for turn in range(rounds) for task in tasks if turn < len(task)][:count]
 
 
 def calibrate(
-    network: GatedHypernetwork, gguf: Path, embedder, candidates: Mapping[str, Sequence[Candidate]], device: str = "cpu"
+    network: GatedHypernetwork, gguf: Path, embedder, candidates: Mapping[str, Sequence[Example]], device: str = "cpu"
 ) -> dict[str, Calibration]:
     """The strength of each skill that has candidates. See `choose`."""
     model, tokenizer = load_base(gguf, device)
     lora = GatedLora.of(network).to(device)
     lora.attach(model)
+
+    def at(strength: float) -> GatesOf:
+        return lambda texts: strength * network.network(embedder.embed(list(texts)).to(device)) if strength else None
+
     work = sum(map(len, candidates.values())) * len(STRENGTHS)
     found = {}
     with tqdm(total=work, unit="item", mininterval=2.0) as bar:
         for skill, given in sorted(candidates.items()):
             losses = []
             for strength in STRENGTHS:
-                losses.append(_losses(model, tokenizer, lora, network, embedder, given, strength, device))
+                losses.append(example_losses(model, tokenizer, lora, at(strength), given, BATCH_TOKENS, device))
                 bar.update(len(given))
             by_strength = torch.stack(losses)  # (strengths, examples)
             means = tuple(round(mean, 4) for mean in by_strength.mean(1).tolist())
-            tasks = len({one.example.task for one in given})
+            tasks = len({one.task for one in given})
             found[skill] = Calibration(len(given), tasks, means, choose(by_strength))
     return found
 
@@ -124,24 +120,6 @@ def choose(losses: torch.Tensor) -> float:
         if behind.mean() <= behind.std() / len(behind) ** 0.5:
             return strength
     raise AssertionError("the best strength is not behind itself")
-
-
-@torch.no_grad()
-def _losses(model, tokenizer, lora, network, embedder, given, strength: float, device: str) -> torch.Tensor:
-    """(examples,): mean nats per answer token of each, in the order given."""
-    rows = [tokenize(tokenizer, one.example) for one in given]
-    place = {id(row.example): index for index, row in enumerate(rows)}
-    means = torch.zeros(len(rows))
-    for group in bucketed(rows, BATCH_TOKENS, None):
-        batch = collate(group, device)
-        places = [place[id(example)] for example in batch.examples]
-        texts = [given[index].text for index in places]
-        lora.gates = strength * network.network(embedder.embed(texts).to(device)) if strength else None
-        loss, _ = answer_scores(model, batch)
-        owner = batch.answer[:, 1:].nonzero()[:, 0]
-        sums = torch.zeros(len(group), device=loss.device).index_add_(0, owner, loss)
-        means[places] = (sums / owner.bincount()).cpu()
-    return means
 
 
 def write_strengths(folder: Path, found: Mapping[str, Calibration]) -> None:

@@ -17,7 +17,7 @@ from t2l.train import strengths
 from t2l.train.base import adapted_shapes, answer_loss
 from t2l.train.batches import collate, tokenize
 from t2l.train.data import Example
-from t2l.train.strengths import STRENGTHS, Calibration, Candidate, calibrate, choose, collect, write_strengths
+from t2l.train.strengths import STRENGTHS, Calibration, calibrate, choose, collect, write_strengths
 from tests.t2l.train.test_hypernet import WordEmbedder, tiny_base
 
 
@@ -57,12 +57,11 @@ def test_items_are_collected_as_they_are_served_from_tasks_outside_training(tmp_
     assert TASK in found and len(found) > 1
     for candidates in found.values():
         assert len(candidates) == 8
-        assert {one.example.task for one in candidates} == {"sums", "more_sums"}
+        assert {one.task for one in candidates} == {"sums", "more_sums"}
         for one in candidates:
-            assert " dev " in one.example.prompt
-            assert one.example.system == one.example.description
-            assert one.example.description in ("Solve the arithmetic problem.", "Solve the equation for x.")
-    assert found[TASK][0].text != found[next(name for name in found if name != TASK)][0].text
+            assert " dev " in one.prompt
+            assert one.system in ("Solve the arithmetic problem.", "Solve the equation for x.")
+    assert found[TASK][0].description != found[next(name for name in found if name != TASK)][0].description
 
 
 def checkpoint(folder):
@@ -89,7 +88,7 @@ def test_strength_zero_is_the_bare_model_and_every_other_strength_is_another_mod
     monkeypatch.setattr(strengths, "load_base", tiny_base)
     network = load_gated(checkpoint(tmp_path / "checkpoint"))
     given = [
-        Candidate(Example("t", "one", "say left", prompt, answer), "left")
+        Example("t", "left", "say left", prompt, answer)
         for prompt, answer in (("one two", "left"), ("two", "up down"), ("one one one", "right"))
     ]
     (found,) = calibrate(network, tmp_path / "x.gguf", WordEmbedder(), {"skill": given}).values()
@@ -98,7 +97,7 @@ def test_strength_zero_is_the_bare_model_and_every_other_strength_is_another_mod
     model, tokenizer = tiny_base()
     bare = []
     for one in given:
-        batch = collate([tokenize(tokenizer, one.example)])
+        batch = collate([tokenize(tokenizer, one)])
         bare.append(answer_loss(model, batch.ids, batch.mask, batch.answer).mean().item())
     assert found.losses[0] == pytest.approx(sum(bare) / 3, abs=1e-4)
 
