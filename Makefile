@@ -36,8 +36,8 @@ lint: dev
 
 # Each file of bench/ is a command that prints its own numbers, measured against a peer in the same run. Those that need
 # labelled data run with `make bench DATA=DIR` (docs/results.md says which folder is meant).
-BENCH_OF_DATA = cache_pairs prompts steering
-bench: setup dev
+BENCH_OF_DATA = cache_pairs composition prompts steering
+bench: setup dev peers
 	@set -e; for file in bench/[a-z]*.py; do name=$$(basename $$file .py); \
 	  case " $(BENCH_OF_DATA) " in *" $$name "*) continue;; esac; \
 	  echo "== bench.$$name"; $(BIN)/python -m bench.$$name; done
@@ -45,11 +45,10 @@ bench: setup dev
 	  echo "== bench.prompts"; $(BIN)/python -m bench.prompts skills --data $(DATA)/prompts; \
 	  $(BIN)/python -m bench.prompts enhance --data $(DATA)/prompts; \
 	  echo "== bench.cache_pairs"; $(BIN)/python -m bench.cache_pairs --data $(DATA)/prompts; \
-	  echo "== bench.steering"; $(BIN)/python -m bench.steering --data $(DATA)
+	  for name in steering composition; do echo "== bench.$$name"; $(BIN)/python -m bench.$$name --data $(DATA); done
 
 # llama.cpp's own server and tools, with the same CPU flags as our library: to measure and check against.
 peers: peers/built
-
 
 clean:
 	rm -rf $(VENV)

@@ -1,8 +1,8 @@
 """Can a merged build keep a tensor's own 4- or 5-bit type? Three roundings onto the base's grid, against Q8_0 and F16.
 
-    python -m bench.rounding adapters/store/<digest>
+    python -m bench.rounding [adapters/store/<digest>]
 
-The adapter's tensors of the types bench/on_grid.py knows are merged and stored in place, the others left out of
+The adapter's tensors of the types bench/_on_grid.py knows are merged and stored in place, the others left out of
 the adapter, so that every row answers the same question. KL is against the base with that adapter attached, on the
 probe text of `et2l merge`.
 """
@@ -28,15 +28,19 @@ from adapters.gguf_file import read_gguf, write_gguf
 from adapters.lora import LoraAdapter
 from adapters.merge import merge
 from adapters.peft_file import read_peft
-from bench import on_grid
+from bench import _on_grid
+from bench._on_grid import Rounding
 from bench.merge import MODEL, ROOT
-from bench.on_grid import Rounding
+from proxy.config import load_config
 from proxy.probe import probe
+from t2l.embedder import open_embedder
+from t2l.gated import load_gated
 
+TASK = "Translate product descriptions from German to English."
 ROUNDINGS: dict[str, Rounding] = {
-    "own type, nearest": on_grid.nearest,
-    "own type, stochastic": on_grid.stochastic,
-    "own type, error feedback": on_grid.error_feedback,
+    "own type, nearest": _on_grid.nearest,
+    "own type, stochastic": _on_grid.stochastic,
+    "own type, error feedback": _on_grid.error_feedback,
 }
 
 
@@ -67,7 +71,7 @@ def in_place(base: BaseFiles, adapter: LoraAdapter, out: Path, rounding: Roundin
             weight, stored = np.empty(info.shape, np.float32), np.empty(info.shape, np.float32)
             ggml.dequantize(blocks, kind, weight)
             change = base.model.rows_to_gguf(path, delta.weight()).numpy()
-            again = on_grid.store(blocks, kind.name, weight + change, rounding, generator)
+            again = _on_grid.store(blocks, kind.name, weight + change, rounding, generator)
             os.pwrite(file.fileno(), again.tobytes(), info.offset)
             ggml.dequantize(again, kind, stored)
             e = (stored - weight).reshape(-1)
@@ -79,16 +83,27 @@ def in_place(base: BaseFiles, adapter: LoraAdapter, out: Path, rounding: Roundin
     return gain, cosine, noise
 
 
+def read_adapter(path: Path | None, base: BaseFiles) -> LoraAdapter:
+    """A PEFT folder, a GGUF file, or for None what the shipped hypernetwork makes of TASK."""
+    if path is None:
+        network = load_gated(ROOT / "t2l" / "checkpoints" / load_config(None).model.name)
+        (adapter,) = network.generate(open_embedder().embed([TASK]))
+        return adapter
+    return read_peft(path, base.model.digest) if path.is_dir() else read_gguf(path, base.model)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("adapter", type=Path, help="PEFT folder or GGUF LoRA")
+    parser.add_argument(
+        "adapter", type=Path, nargs="?", help=f"PEFT folder or GGUF LoRA (default: the shipped network's for {TASK!r})"
+    )
     parser.add_argument("--base", type=Path, default=MODEL)
     parser.add_argument("--scale", type=float, default=1.0, help="of the adapter: smaller changes are harder to keep")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     base = BaseFiles.read(args.base)
-    whole = read_peft(args.adapter, base.model.digest) if args.adapter.is_dir() else read_gguf(args.adapter, base.model)
-    known = {path: d for path, d in whole.deltas.items() if base.model.tensor(path).type.lower() in on_grid.RANGES}
+    whole = read_adapter(args.adapter, base)
+    known = {path: d for path, d in whole.deltas.items() if base.model.tensor(path).type.lower() in _on_grid.RANGES}
     adapter = concat([LoraAdapter(base.model.digest, known)], [args.scale])
     rows = []
     (ROOT / "runs").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapters import ggml
-from bench.on_grid import RANGES, error_feedback, nearest, stochastic, store
+from bench._on_grid import RANGES, error_feedback, nearest, stochastic, store
 
 ROWS, COLUMNS = 64, 512
 
