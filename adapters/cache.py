@@ -225,14 +225,20 @@ class AdapterCache:
             self._evict(keep=stored.digest)
         return stored
 
-    def delete(self, digest: str) -> None:
-        """Remove an adapter, with every hint that points at it. Raises AdapterNotFound."""
+    def delete(self, digest: str, tenant: str | None = None) -> None:
+        """Remove an adapter, with every hint that points at it. Raises AdapterNotFound.
+
+        With a tenant: its own hints alone, as long as others' point there, too.
+        """
         with self._files.lock():
             with self._lock:
-                ids = self._rows.remove_adapter(digest)
+                shared = tenant is not None and any(hint.tenant != tenant for hint in self._rows.hints(digest))
+                ids = self._rows.remove_hints(digest, tenant) if shared else self._rows.remove_adapter(digest)
                 for id in ids or ():
                     self._index.remove(id)
                 self._save_index()
+            if shared:
+                return
             try:
                 self._files.delete(digest)
             except AdapterNotFound:

@@ -191,6 +191,12 @@ class Rows:
             gone = connection.execute("DELETE FROM adapters WHERE digest = ?", [digest]).rowcount
             return ids if gone else None
 
+    def remove_hints(self, digest: str, tenant: str) -> list[int]:
+        """Remove a tenant's hints that point at an adapter; returns their ids."""
+        with self._writing() as connection:
+            sql = "DELETE FROM hints WHERE digest = ? AND tenant = ? RETURNING id"
+            return [id for (id,) in connection.execute(sql, [digest, tenant]).fetchall()]
+
     def record_hit(self, digest: str, source: str, now: float) -> None:
         """source: "exact" or "semantic" are counted, of the row and overall; "pinned" only marks as used."""
         with self._writing() as connection:

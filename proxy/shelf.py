@@ -125,7 +125,7 @@ class CacheShelf:
 
     def delete(self, digest: str, tenant: str) -> None:
         self.cache.get(digest, tenant)
-        self.cache.delete(digest)
+        self.cache.delete(digest, tenant)
 
     def rate(self, digest: str, rating: float, skills: Mapping[str, bool], tenant: str) -> None:
         self.cache.get(digest, tenant)

@@ -190,6 +190,20 @@ def test_a_tenant_sees_its_own_adapters_and_those_of_no_hint(cache, put, base):
             ask(yours.digest, "me")
 
 
+def test_a_tenant_deletes_its_own_hints_and_the_last_one_the_adapter(cache, put):
+    shared = put("add", 0.0)
+    assert put("add", 0.0, tenant="you").digest == shared.digest
+    cache.delete(shared.digest, "me")
+    assert cache.lookup(key("add"), lambda: direction(0.0), 0.9, anything) is None
+    with pytest.raises(AdapterNotFound):
+        cache.get(shared.digest, "me")
+    assert cache.lookup(key("add", "you"), never, 0.9, anything).stored.digest == shared.digest
+    cache.delete(shared.digest, "you")
+    assert cache.stats().adapters == 0
+    assert not shared.folder.exists()
+    assert cache.check().ok
+
+
 def test_a_folder_that_was_removed_by_hand_is_an_error_not_a_miss(cache, put):
     stored = put("add", 0.0)
     shutil.rmtree(stored.folder)
