@@ -19,15 +19,24 @@ OPEN, CLOSE = re.compile(r"<task>", re.IGNORECASE), re.compile(r"</task>", re.IG
 LINE = re.compile(r"^[ \t]*(?:task|任务)[ \t]*[:：][ \t]*(?P<task>[^\s][^\n]*)(?:\n|\Z)", re.MULTILINE | re.IGNORECASE)
 # Scripts written without spaces count one word per character.
 # What assistants put into their system prompts and what changes from turn to turn: dates, times, ids.
+_MONTH = (
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:t(?:ember)?)?|Oct(?:ober)?"
+    r"|Nov(?:ember)?|Dec(?:ember)?)\.?"
+)
+_WEEKDAY = r"(?:Mon|Tue(?:s)?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?"
+_DAY = r"\d{1,2}(?:st|nd|rd|th)?"
+_SECONDS = r"(?::\d{2}(?:[.,]\d{1,9})?)?"
+_ZONE = r"(?: ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
 VOLATILE = re.compile(
-    r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?)?(?![\w-])"
-    r"|\b\d{1,2}:\d{2}(?::\d{2})?(?: ?[AP]M)?\b"
-    r"|\b(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day,? )?(?:(?:January|February|March|April|May|June|July|August"
-    r"|September|October|November|December) \d{1,2},? \d{4}|\d{1,2} (?:January|February|March|April|May|June|July"
-    r"|August|September|October|November|December),? \d{4})\b"
-    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
+    r"\b(?:"
+    rf"\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]\d{{2}}:\d{{2}}{_SECONDS}{_ZONE})?(?![\w-])(?: is (?:a )?{_WEEKDAY}\b)?"
+    rf"|\d{{1,2}}:\d{{2}}{_SECONDS}(?: ?[AP](?:M\b|\.M\.))?{_ZONE}(?!\w)"
+    rf"|(?:{_WEEKDAY},? )?(?:{_MONTH} {_DAY},? \d{{4}}|{_DAY} {_MONTH},? \d{{4}})\b"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)",
     re.IGNORECASE,
 )
+LONGEST_WORD = 64
+"""Characters that a word of a hint has at most, on the mean."""
 WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\s぀-ヿ㐀-鿿가-힯]+")
 
 
@@ -66,7 +75,9 @@ def read_hint(
     if config.use_system_prompt:
         prompt = "\n".join(message.content for message in messages if message.role == "system")
         if prompt.strip():
-            return Hinted(first_words(steady(prompt), config.max_words), "system", messages)
+            # Half of the words may be dates. The rest is never used, and four megabytes of it would take seconds.
+            start = first_words(prompt[: LONGEST_WORD * config.max_words], 2 * config.max_words)
+            return Hinted(first_words(steady(start), config.max_words), "system", messages)
     return Hinted(None, "none", messages)
 
 

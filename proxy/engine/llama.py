@@ -285,9 +285,9 @@ class Context:
         buffer = (ctypes.c_float * (shape[0] * shape[1])).from_address(address)
         return np.frombuffer(buffer, np.float32).reshape(shape)
 
-    def remove(self, sequence: int, start: int = 0) -> bool:
-        """Forgets a sequence's cells from position `start` on. False: the memory cannot be cut there."""
-        return bool(lib.llama_memory_seq_rm(self._memory, sequence, start if start else -1, -1))
+    def remove(self, sequence: int, start: int = 0, end: int = -1) -> bool:
+        """Forgets a sequence's cells at positions [start, end), -1 = to its end. False: it cannot be cut there."""
+        return bool(lib.llama_memory_seq_rm(self._memory, sequence, start if start else -1, end))
 
     def share(self, source: int, target: int, end: int) -> None:
         """Lets `target` own the cells of `source` at positions [0, end) too; nothing is copied."""

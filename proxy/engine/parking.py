@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 
@@ -22,7 +21,6 @@ class Parked:
     key: Hashable
     tokens: list[int]
     state: np.ndarray
-    last_used: int = 0
 
 
 class Parking:
@@ -31,8 +29,7 @@ class Parking:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.size_bytes = 0
-        self._parked: list[Parked] = []
-        self._clock = count(1)
+        self._parked: list[Parked] = []  # the least recently used first
 
     def put(self, parked: Parked) -> None:
         """Keeps it if it fits the budget; drops what begins it or must make room for it."""
@@ -41,27 +38,31 @@ class Parking:
         for other in list(self._parked):
             if other.key == parked.key and parked.tokens[: len(other.tokens)] == other.tokens:
                 self.take(other)
-        parked.last_used = next(self._clock)
         self._parked.append(parked)
         self.size_bytes += len(parked.state)
         while self.size_bytes > self.budget:
-            self.take(min(self._parked, key=lambda one: one.last_used))
+            self.take(self._parked[0])
 
     def take(self, parked: Parked) -> None:
         """Removes it."""
         self._parked.remove(parked)
         self.size_bytes -= len(parked.state)
 
-    def best(self, key: Hashable, tokens: list[int], limit: int, whole: bool) -> tuple[Parked | None, int]:
+    def best(
+        self, key: Hashable, tokens: list[int], limit: int, *, at_least: int = 1, whole: bool = False
+    ) -> tuple[Parked | None, int]:
         """The longest beginning of tokens[:limit], and its length; whole: only one that is used to its end."""
-        best, length = None, 0
+        best, length = None, at_least - 1
         for parked in self._parked:
-            if parked.key != key:
+            if limit <= length:
+                break
+            # Most share a template's first tokens at best: one comparison turns them down.
+            if len(parked.tokens) <= length or parked.tokens[length] != tokens[length] or parked.key != key:
                 continue
             common = common_prefix(parked.tokens, tokens, limit)
             if common > length and not (whole and common < len(parked.tokens)):
                 best, length = parked, common
-        return best, length
+        return best, length if best else 0
 
     def forget(self, is_gone: Callable[[Hashable], bool]) -> None:
         """Drops what belongs to keys that no longer exist."""

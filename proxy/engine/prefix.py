@@ -25,7 +25,7 @@ WORTH_PARKING = 8
 class Memory(Protocol):
     """The KV cells themselves (`llama.Context`)."""
 
-    def remove(self, sequence: int, start: int = 0) -> bool: ...
+    def remove(self, sequence: int, start: int = 0, end: int = -1) -> bool: ...
 
     def share(self, source: int, target: int, end: int) -> None: ...
 
@@ -65,10 +65,10 @@ class Found:
     length: int
 
     def cells_for(self, claim: int) -> int:
-        """Cells to be free for a job that will own `claim` of them."""
-        if self.parked is not None:
-            return max(claim, len(self.parked.tokens))
-        return claim - self.length
+        """Cells to be free, or only idle ones, for a job that will own `claim` of them."""
+        if self.sequence is not None and self.sequence.busy:
+            return claim - self.length
+        return claim
 
 
 class SequencePool:
@@ -79,6 +79,7 @@ class SequencePool:
     ) -> None:
         """splits: whether the memory can be cut and shared at any token (recurrent models: False)."""
         self._parking = parking or Parking(0)
+        self._bytes_per_token = 1.0  # of parked state, as last seen
         self._memory = memory
         self._splits = splits
         self._clock = count(1)
@@ -100,8 +101,9 @@ class SequencePool:
         """What `acquire` would use. limit: most tokens to take from there; None = all but the last."""
         limit = len(tokens) - 1 if limit is None else limit
         sequence, length = self._best(key, tokens, limit)
-        parked, parked_length = self._parking.best(key, tokens, limit, whole=not self._splits)
-        if parked is not None and parked_length >= length + WORTH_PARKING:
+        worth = length + WORTH_PARKING
+        parked, parked_length = self._parking.best(key, tokens, limit, at_least=worth, whole=not self._splits)
+        if parked is not None:
             return Found(None, parked, parked_length)
         return Found(sequence, None, length)
 
@@ -133,6 +135,7 @@ class SequencePool:
         sequence.last_used = next(self._clock)
         if not keep:
             self._cut(sequence, 0)
+            self._memory.remove(sequence.id)  # also the cells of a step that failed after it was computed
 
     def make_room(self, cells: int) -> bool:
         """Drops idle sequences, least recently used first, until `cells` are free. False: not possible."""
@@ -141,13 +144,17 @@ class SequencePool:
         if self.free + self.evictable < cells:
             return False
         while self.free < cells:
-            self._park_oldest()
+            idle = (sequence for sequence in self.sequences if not sequence.busy and sequence.tokens)
+            self._park(min(idle, key=lambda seq: seq.last_used))
         return True
 
     def park_idle(self, cells: int) -> None:
         """Parks the least recently used idle sequence if idle ones own more than `cells`: one, to be quick."""
         if self._parking.budget and self.evictable > cells:
-            self._park_oldest()
+            longest = self._parking.budget / self._bytes_per_token
+            fitting = [seq for seq in self.sequences if not seq.busy and 0 < len(seq.tokens) <= longest]
+            if fitting:
+                self._park(min(fitting, key=lambda seq: seq.last_used))
 
     def drop_idle(self) -> None:
         """Frees every cell that no busy sequence owns."""
@@ -187,11 +194,14 @@ class SequencePool:
         if self.make_room(len(parked.tokens)):
             sequence = self._vacate(spare=None)
             if self._memory.load(sequence.id, parked.state):
+                source, shared = self._best(parked.key, parked.tokens, length) if self._splits else (None, 0)
                 sequence.key = parked.key
                 sequence.tokens = parked.tokens[:]
                 sequence.runs = [Run(len(parked.tokens))]
                 self.used += len(parked.tokens)
                 self._cut(sequence, length)
+                if source is not None:
+                    self._share_beginning(sequence, source, shared)
             else:
                 self._memory.remove(sequence.id)
                 sequence = None
@@ -199,15 +209,20 @@ class SequencePool:
             self._parking.put(parked)
         return sequence
 
-    def _park_oldest(self) -> None:
-        """Takes the least recently used idle sequence out of the cells."""
-        oldest = min((seq for seq in self.sequences if not seq.busy and seq.tokens), key=lambda seq: seq.last_used)
-        self._park(oldest)
+    def _share_beginning(self, sequence: KvSequence, source: KvSequence, length: int) -> None:
+        """Gives up a sequence's own first `length` cells for those of `source`, which hold the same."""
+        self._memory.remove(sequence.id, 0, length)
+        self._memory.share(source.id, sequence.id, length)
+        self.used -= length
+        own = len(sequence.tokens) - length
+        sequence.runs = self._shared_runs(source, length) + ([Run(own)] if own else [])
 
     def _park(self, sequence: KvSequence) -> None:
+        """Takes an idle sequence out of the cells."""
         if self._parking.budget and len(sequence.tokens) >= WORTH_PARKING:
             state = self._memory.save(sequence.id)
             if state is not None:
+                self._bytes_per_token = len(state) / len(sequence.tokens)
                 self._parking.put(Parked(sequence.key, sequence.tokens[:], state))
         self._cut(sequence, 0)
 

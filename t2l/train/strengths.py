@@ -24,7 +24,7 @@ from t2l.enhancer import Enhancer
 from t2l.evaluate.data import EvalData
 from t2l.gated import GatedHypernetwork
 from t2l.train.base import GatedLora, load_base
-from t2l.train.data import Example, instruction_prefix, is_held_out
+from t2l.train.data import MIN_ITEMS, Example, instruction_prefix, is_held_out
 from t2l.train.measure import GatesOf, example_losses
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -46,7 +46,8 @@ class Calibration:
 def collect(
     folder: Path, enhancer: Enhancer, decomposer: Decomposer, per_skill: int, seed: int
 ) -> dict[str, list[Example]]:
-    """By skill, and for TASK, up to `per_skill` items of tasks that need it, spread evenly over those tasks.
+    """By skill, and for TASK, up to `per_skill` items of tasks that need it, spread evenly over those tasks; skills
+    with too few are left out.
 
     Development rows of tasks that training never reads. Their description is the text the adapter is made from, their
     system text the hint as the user wrote it. Raises DataError.
@@ -58,7 +59,7 @@ def collect(
         if info.for_training and not is_held_out(name):
             continue
         items = data.items(name, "dev")
-        if not items or not info.descriptions:
+        if len(items) < MIN_ITEMS or not info.descriptions:
             continue
         prefix = instruction_prefix([item.bare_prompt for item in items])
         short = [item for item in items if len(item.prompt) + len(item.answer) <= MAX_CHARS]
@@ -73,7 +74,8 @@ def collect(
             found[TASK].append(served)
         for skill, candidates in found.items():
             by_skill[skill].append(candidates)
-    return {skill: _spread(tasks, per_skill) for skill, tasks in by_skill.items()}
+    spread = {skill: _spread(tasks, per_skill) for skill, tasks in by_skill.items()}
+    return {skill: examples for skill, examples in spread.items() if len(examples) >= MIN_ITEMS}
 
 
 def _spread(tasks: Sequence[Sequence[Example]], count: int) -> list[Example]:
@@ -126,8 +128,9 @@ def write_strengths(folder: Path, found: Mapping[str, Calibration]) -> None:
     """Puts the strengths, and what they were chosen by, into a checkpoint's config.json."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
-    config["strengths"] = {skill: one.strength for skill, one in found.items()}
-    config["training"]["strengths"] = {
+    strengths = {skill: one.strength for skill, one in found.items()}
+    config["strengths"] = config.get("strengths", {}) | strengths  # a skill that was not measured keeps its own
+    config["training"]["strengths"] = config["training"].get("strengths", {}) | {
         skill: {"examples": one.examples, "tasks": one.tasks, "loss": dict(zip(STRENGTHS, one.losses, strict=True))}
         for skill, one in found.items()
     }

@@ -14,13 +14,18 @@ class Cells:
     def __init__(self) -> None:
         self.owned: dict[int, list[object]] = {}
 
-    def remove(self, sequence: int, start: int = 0) -> bool:
-        del self.owned.setdefault(sequence, [])[start:]
+    def remove(self, sequence: int, start: int = 0, end: int = -1) -> bool:
+        cells = self.owned.setdefault(sequence, [])
+        if end < 0:
+            del cells[start:]
+        else:
+            cells[start:end] = [None] * (end - start)
         return True
 
     def share(self, source: int, target: int, end: int) -> None:
-        assert not self.owned.get(target)
-        self.owned[target] = self.owned[source][:end]
+        cells = self.owned.setdefault(target, [])
+        assert not any(cells[:end])
+        cells[:end] = self.owned[source][:end]
 
     def clear(self) -> None:
         self.owned.clear()
@@ -37,7 +42,7 @@ class Cells:
 
     @property
     def used(self) -> int:
-        return len({id(cell) for cells in self.owned.values() for cell in cells})
+        return len({id(cell) for cells in self.owned.values() for cell in cells if cell})
 
 
 def make(cells: int = 100, sequences: int = 4, splits: bool = True, parking: int = 0) -> tuple[SequencePool, Cells]:
@@ -228,8 +233,8 @@ def test_parking_keeps_to_its_budget_and_drops_the_least_recently_used():
     for key in "abc":
         parking.put(Parked(key, list(range(10)), np.zeros(10, np.uint8)))
     assert parking.size_bytes == 20
-    assert parking.best("a", list(range(10)), 10, whole=False) == (None, 0)
-    assert parking.best("c", list(range(10)), 10, whole=False)[1] == 10
+    assert parking.best("a", list(range(10)), 10) == (None, 0)
+    assert parking.best("c", list(range(10)), 10)[1] == 10
     parking.put(Parked("d", list(range(30)), np.zeros(30, np.uint8)))
     assert parking.size_bytes == 20, "one that is larger than the budget pushes nothing out"
 
@@ -246,5 +251,59 @@ def test_parked_prefixes_of_a_model_that_is_gone_are_forgotten():
     for key in "ab":
         parking.put(Parked(key, list(range(10)), np.zeros(10, np.uint8)))
     parking.forget(lambda key: key == "a")
-    assert parking.best("a", list(range(10)), 10, whole=False) == (None, 0)
+    assert parking.best("a", list(range(10)), 10) == (None, 0)
     assert parking.size_bytes == 10
+
+
+def test_a_system_prompt_is_in_the_cells_once_also_when_its_conversations_come_back():
+    pool, memory = make(cells=1000, sequences=6, parking=1000)
+    system = list(range(60))
+    for own in (100, 200, 300):
+        sequence, _ = compute(pool, memory, "a", [*system, *range(own, own + 20)])
+        pool.release(sequence, keep=True)
+    while pool.used:
+        pool.park_idle(0)
+    for own in (100, 200, 300):
+        assert compute(pool, memory, "a", [*system, *range(own, own + 25)])[1] == 80
+    assert pool.used == memory.used == 60 + 3 * 25
+
+
+def test_a_prompt_needs_no_room_for_the_rest_of_a_parked_conversation_it_shares_little_with():
+    pool, memory = make(cells=100, parking=1000)
+    long, _ = compute(pool, memory, "a", list(range(90)))
+    pool.release(long, keep=True)
+    pool.park_idle(0)
+    compute(pool, memory, "b", list(range(50)))
+    found = pool.find("a", [*range(20), 500])
+    assert found.length == 20
+    assert found.cells_for(30) == 30
+    assert compute(pool, memory, "a", [*range(20), 500])[1] == 0
+
+
+def test_cells_that_busy_ones_own_are_not_needed_again_and_idle_ones_may_be_given_up_so_they_are():
+    pool, memory = make()
+    sequence, _ = compute(pool, memory, "a", list(range(30)))
+    assert pool.find("a", list(range(40))).cells_for(45) == 15
+    pool.release(sequence, keep=True)
+    assert pool.find("a", list(range(40))).cells_for(45) == 45
+
+
+def test_a_prefix_too_large_to_park_stays_in_the_cells_while_nobody_needs_them():
+    pool, memory = make(cells=200, parking=50)
+    for tokens in (range(40), range(1000, 1100)):
+        sequence, _ = compute(pool, memory, "a", list(tokens))
+        pool.release(sequence, keep=True)
+    for _ in range(3):
+        pool.park_idle(0)
+    assert pool.used == 100
+    assert pool.find("a", [*range(1000, 1100), 1]).length == 100
+    assert pool.make_room(150)
+    assert pool.used == 0
+
+
+def test_cells_of_a_failed_step_are_given_up_though_no_token_was_recorded():
+    pool, memory = make()
+    sequence = pool.acquire("a", list(range(10)))
+    memory.owned[sequence.id] = [object()] * 10  # computed, and then the step failed
+    pool.release(sequence, keep=False)
+    assert memory.used == 0

@@ -20,13 +20,18 @@ class Cells:
         self.owned: dict[int, list[tuple[int, Group, int]]] = {}
         self.computed = 0
 
-    def remove(self, sequence: int, start: int = 0) -> bool:
-        del self.owned.setdefault(sequence, [])[start:]
+    def remove(self, sequence: int, start: int = 0, end: int = -1) -> bool:
+        cells = self.owned.setdefault(sequence, [])
+        if end < 0:
+            del cells[start:]
+        else:
+            cells[start:end] = [None] * (end - start)
         return True
 
     def share(self, source: int, target: int, end: int) -> None:
-        assert not self.owned.get(target)
-        self.owned[target] = self.owned[source][:end]
+        cells = self.owned.setdefault(target, [])
+        assert not any(cells[:end])
+        cells[:end] = self.owned[source][:end]
 
     def clear(self) -> None:
         self.owned.clear()
@@ -54,7 +59,7 @@ class Cells:
 
     @property
     def used(self) -> int:
-        return len({cell for cells in self.owned.values() for cell in cells})
+        return len({cell for cells in self.owned.values() for cell in cells if cell})
 
 
 class Bench:

@@ -48,15 +48,15 @@ def test_items_are_collected_as_they_are_served_from_tasks_outside_training(tmp_
     (folder / "task_descriptions.jsonl").write_text("\n".join(map(json.dumps, infos)))
     rows = [
         {"task": task, "split": split, "prompt": f"Q {split} {number} of {task}", "answer": "4"}
-        for task in ("sums", "more_sums") for split in ("train", "dev", "test") for number in range(6)
+        for task in ("sums", "more_sums") for split in ("train", "dev", "test") for number in range(10)
     ]  # fmt: skip
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     skills, embedder = load_skills(None), open_embedder()
     decomposer = Decomposer(skills, embedder, Exemplars(skills, embedder), 0.4)
-    found = collect(folder, Enhancer(skills), decomposer, 8, 0)
+    found = collect(folder, Enhancer(skills), decomposer, 12, 0)
     assert TASK in found and len(found) > 1
     for candidates in found.values():
-        assert len(candidates) == 8
+        assert len(candidates) == 12
         assert {one.task for one in candidates} == {"sums", "more_sums"}
         for one in candidates:
             assert " dev " in one.prompt
@@ -108,6 +108,9 @@ def test_the_choice_is_written_into_the_checkpoint_and_loads(tmp_path):
     write_strengths(folder, {"maths": Calibration(5, 2, (1.0, 0.9, 0.8, 0.9, 1.2), 0.5)})
     network = load_gated(folder)
     assert network.strengths == {"maths": 0.5}
+    write_strengths(folder, {"code": Calibration(5, 2, (1.0, 0.9, 0.8, 0.9, 1.2), 1.0)})
+    network = load_gated(folder)
+    assert network.strengths == {"maths": 0.5, "code": 1.0}, "what was not measured keeps its strength"
     assert network.config.training["steps"] == 3
     assert network.config.training["strengths"]["maths"]["loss"]["0.5"] == 0.8
     assert network.digest != before, "caches must not serve adapters of other strengths"
