@@ -28,7 +28,7 @@ from t2l.train.data import MIN_ITEMS, Example, instruction_prefix, is_held_out
 from t2l.train.measure import GatesOf, example_losses
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-MAX_CHARS = 1200
+MAX_CHARS = 700
 """Of prompt and answer together; longer items are left out, or they would take most of the time."""
 BATCH_TOKENS = 2048
 
