@@ -136,6 +136,18 @@ def test_batches_hold_every_row_once_within_the_token_budget():
     assert all(len(batch) == 1 or max(len(r.ids) for r in batch) * len(batch) <= 60 for batch in batches)
 
 
+def test_a_bfloat16_base_trains_float32_adapters(trainer, monkeypatch):
+    """As on CUDA."""
+    model, tokenizer = tiny_base()
+    monkeypatch.setattr(hypernet, "load_base", lambda *_: (model.to(torch.bfloat16), tokenizer))
+    run = trainer(steps=12, eval_every=0)
+    before = [b.clone() for b in run.lora.b]
+    records = []
+    run.fit(records.append)
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert all(b.dtype == torch.float32 and not torch.equal(b, old) for b, old in zip(run.lora.b, before, strict=True))
+
+
 def test_training_lowers_the_loss_and_logs_development_scores(trainer):
     records = []
     trainer(steps=30, eval_every=30, lora_lr=1e-2).fit(records.append)
