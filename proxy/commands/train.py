@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
 EPILOG = """\
 The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C saves;
 the same command goes on where it stopped, also with more --steps. --export writes the checkpoint the server loads
@@ -20,10 +21,11 @@ example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("train", help="train the multi-task LoRA or the hypernetwork")
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="mt-lora|hypernet|strengths")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="hypernet|mt-lora|t2l-style|strengths")
     for kind, about in (
         ("hypernet", "a shared LoRA and the gates by which a task description steers it"),
         ("mt-lora", "one multi-task LoRA that sees no description: the baseline"),
+        ("t2l-style", "a network that generates q and v adapters whole (Text-to-LoRA), to compare with; not served"),
     ):
         one = kinds.add_parser(
             kind, help=about, description=about, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -71,11 +73,14 @@ def run(args: argparse.Namespace) -> int:
     from t2l.train.hypernet import Trainer, TrainSettings
     from t2l.train.plot import plot_log
 
+    if args.export and args.kind == "t2l-style":
+        print("et2l train: a t2l-style run is measured (log.jsonl), not exported", file=sys.stderr)
+        return 2
     device = _device(args)
     config = load_config(args.config)
     settings = TrainSettings(
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
-        procedural_share=args.procedural, breadth=args.breadth, gated=args.kind == "hypernet", seed=args.seed,
+        procedural_share=args.procedural, breadth=args.breadth, family=FAMILIES[args.kind], seed=args.seed,
         eval_every=args.eval_every,
     )  # fmt: skip
     try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -24,6 +25,7 @@ from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
 from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example, Mixture, dev_examples
+from t2l.train.generated import CodeNetwork, GeneratedLora, adapted_only
 from t2l.train.measure import steering
 
 POOL_BATCHES = 8
@@ -48,8 +50,8 @@ class TrainSettings:
     procedural_share: float = 0.5
     breadth: int = 0
     """Procedural operations of each kind of input, the plainest first; 0 = all."""
-    gated: bool = True
-    """False trains the plain multi-task LoRA (all gates stay 1): the baseline."""
+    family: Literal["gated", "plain", "generated"] = "gated"
+    """plain: the multi-task LoRA, whose gates all stay 1. generated: a Text-to-LoRA style generator (generated.py)."""
     seed: int = 0
     eval_every: int = 100
     """Steps between measurements on development sets; 0 = none."""
@@ -77,9 +79,15 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.model, self.tokenizer = load_base(gguf, device)
         self.shapes = adapted_shapes(self.model, settings.first_layer)
-        self.lora = GatedLora(self.shapes, settings.rank, settings.scaling, generator).to(device)
-        self.lora.attach(self.model)
-        self.gates = GateNetwork(embedder.dim, settings.trunk_width, len(self.shapes), settings.rank).to(device)
+        if settings.family == "generated":
+            self.shapes = adapted_only(self.shapes)
+            self.lora = GeneratedLora(self.shapes, settings.rank, settings.scaling, settings.trunk_width, generator)
+            self.gates = CodeNetwork(embedder.dim, settings.trunk_width, len(self.shapes))
+        else:
+            self.lora = GatedLora(self.shapes, settings.rank, settings.scaling, generator)
+            self.gates = GateNetwork(embedder.dim, settings.trunk_width, len(self.shapes), settings.rank)
+        self.lora.to(device).attach(self.model)
+        self.gates.to(device)
         self.optimizer = torch.optim.AdamW(
             [{"params": self.lora.parameters(), "lr": settings.lora_lr},
              {"params": self.gates.parameters(), "lr": settings.gate_lr}], betas=(0.9, 0.98), weight_decay=0.0,
@@ -147,8 +155,8 @@ class Trainer:
         }  # fmt: skip
 
     def _gates(self, descriptions: Sequence[str]) -> torch.Tensor:
-        """(batch, modules, rank)."""
-        if not self.settings.gated:
+        """(batch, modules, rank); codes (batch, modules, trunk_width) of a generated family."""
+        if self.settings.family == "plain":
             return torch.ones(len(descriptions), len(self.shapes), self.settings.rank, device=self.device)
         return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
 
@@ -194,6 +202,8 @@ class Trainer:
         A plain multi-task LoRA takes the checkpoint's mean gate into B, so that it starts at its average adapter.
         Raises CheckpointError.
         """
+        if self.settings.family == "generated":
+            raise CheckpointError("a Text-to-LoRA style run starts from nothing")
         checkpoint = load_gated(folder, str(self.device))
         if checkpoint.config.shapes != self.shapes or checkpoint.config.rank != self.settings.rank:
             raise CheckpointError(f"{folder} adapts other layers or another rank than this run")
@@ -203,10 +213,16 @@ class Trainer:
             mean = self.gates(self._embedder.embed(descriptions).to(self.device)).mean(dim=0)  # (modules, rank)
             for index, path in enumerate(self.lora.paths):
                 self.lora.a[index].copy_(checkpoint.lora_a(path))
-                self.lora.b[index].copy_(checkpoint.lora_b(path) * (1 if self.settings.gated else mean[index]))
+                gate = mean[index] if self.settings.family == "plain" else 1
+                self.lora.b[index].copy_(checkpoint.lora_b(path) * gate)
 
     def export(self, folder: Path, notes: dict) -> None:
-        """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network."""
+        """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network.
+
+        Raises CheckpointError for a generated family, which is there to be compared with and not served.
+        """
+        if self.settings.family == "generated":
+            raise CheckpointError("a Text-to-LoRA style run is measured (log.jsonl), not exported")
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
         for path, a, b in zip(self.lora.paths, self.lora.a, self.lora.b, strict=True):

@@ -93,7 +93,7 @@ def test_scripts_without_spaces_count_by_character():
 )  # fmt: skip
 def test_a_system_prompt_that_tells_the_time_is_the_same_hint_in_every_turn(now):
     told = read(system(f"Review Rust. Now: {now}. Be strict."))
-    assert told.task.split() == "Review Rust. Now: . Be".split()
+    assert told.task.split() == ["Review", "Rust.", "Now:", ".", "Be"]
     assert now in told.messages[0].content
 
 

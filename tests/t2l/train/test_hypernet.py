@@ -178,8 +178,28 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trainer):
     assert second.step == whole.step == 4
 
 
+def test_a_text_to_lora_style_run_starts_at_the_bare_model_and_learns_to_listen(trainer):
+    run = trainer(family="generated", steps=30, eval_every=30, lora_lr=1e-2)
+    assert run.lora.paths and all(path.endswith(("q_proj", "v_proj")) for path in run.lora.paths)
+    example = Example("t", "say left", "", "one two", "left")
+    batch = collate([tokenize(run.tokenizer, example)])
+    run.lora.gates = run._gates(["say left"])
+    start = answer_loss(run.model, batch.ids, batch.mask, batch.answer)
+    run.lora.gates = None
+    torch.testing.assert_close(start, answer_loss(run.model, batch.ids, batch.mask, batch.answer))
+    records = []
+    run.fit(records.append)
+    assert records[-1]["loss"] < records[0]["loss"] - 0.1
+    with torch.no_grad():
+        codes = run._gates(["say left", "go right"])
+        a, b = (run.lora.head_b["q_proj"](code[0]) for code in codes)
+    assert not torch.equal(a, b)
+    with pytest.raises(CheckpointError, match="not exported"):
+        run.export(run.run / "checkpoint", {})
+
+
 def test_the_plain_multi_task_lora_leaves_its_gates_alone(trainer):
-    run = trainer(gated=False)
+    run = trainer(family="plain")
     before = {name: tensor.clone() for name, tensor in run.gates.state_dict().items()}
     run.fit()
     assert all(torch.equal(before[name], tensor) for name, tensor in run.gates.state_dict().items())
@@ -215,7 +235,7 @@ def test_a_run_may_begin_at_a_checkpoint_and_the_multi_task_lora_at_its_mean_ada
     torch.testing.assert_close(again.lora.b[0], first.lora.b[0], atol=1e-3, rtol=1e-2)
     descriptions = ["say left", "go right"]
     torch.testing.assert_close(again._gates(descriptions), first._gates(descriptions))
-    plain = trainer("plain", gated=False)
+    plain = trainer("plain", family="plain")
     plain.start_from(tmp_path / "checkpoint")
     assert not torch.allclose(plain.lora.b[0], first.lora.b[0], atol=1e-4)
     with pytest.raises(CheckpointError, match="rank"):
