@@ -17,7 +17,6 @@ from proxy.config import HintConfig
 # Each pattern is linear in the length of the prompt: a client chooses the text they run on.
 OPEN, CLOSE = re.compile(r"<task>", re.IGNORECASE), re.compile(r"</task>", re.IGNORECASE)
 LINE = re.compile(r"^[ \t]*(?:task|任务)[ \t]*[:：][ \t]*(?P<task>[^\s][^\n]*)(?:\n|\Z)", re.MULTILINE | re.IGNORECASE)
-# Scripts written without spaces count one word per character.
 # What assistants put into their system prompts and what changes from turn to turn: dates, times, ids.
 _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sep(?:t(?:ember)?)?|Oct(?:ober)?"
@@ -37,6 +36,7 @@ VOLATILE = re.compile(
 )
 LONGEST_WORD = 64
 """Characters that a word of a hint has at most, on the mean."""
+# Scripts written without spaces count one word per character.
 WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\s぀-ヿ㐀-鿿가-힯]+")
 
 
@@ -73,8 +73,8 @@ def read_hint(
                     messages = (*messages[:index], replace(message, content=rest), *messages[index + 1 :])
                 return Hinted(mark.task, origin, messages)
     if config.use_system_prompt:
-        prompt = "\n".join(message.content for message in messages if message.role == "system")
-        if prompt.strip():
+        prompt = "\n".join(message.content for message in messages if message.role == "system").strip()
+        if prompt:
             # Half of the words may be dates. The rest is never used, and four megabytes of it would take seconds.
             start = first_words(prompt[: LONGEST_WORD * config.max_words], 2 * config.max_words)
             return Hinted(first_words(steady(start), config.max_words), "system", messages)

@@ -61,8 +61,8 @@ class Found:
     """What of a prompt is computed: its first `length` tokens, in the cells of `sequence` or parked, or nowhere."""
 
     sequence: KvSequence | None
-    parked: Parked | None
     length: int
+    parked: Parked | None = None
 
     def cells_for(self, claim: int) -> int:
         """Cells to be free, or only idle ones, for a job that will own `claim` of them."""
@@ -104,8 +104,8 @@ class SequencePool:
         worth = length + WORTH_PARKING
         parked, parked_length = self._parking.best(key, tokens, limit, at_least=worth, whole=not self._splits)
         if parked is not None:
-            return Found(None, parked, parked_length)
-        return Found(sequence, None, length)
+            return Found(None, parked_length, parked)
+        return Found(sequence, length)
 
     def acquire(self, key: Hashable, tokens: list[int], limit: int | None = None) -> KvSequence:
         """A busy sequence whose `tokens` are the longest computed prefix of `tokens`.
@@ -115,7 +115,9 @@ class SequencePool:
         found = self.find(key, tokens, limit)
         taken = self._restore(found.parked, found.length) if found.parked else None
         if taken is None:
-            taken = self._continue(*self._best(key, tokens, len(tokens) - 1 if limit is None else limit))
+            if found.parked is not None:  # it could not be had after all
+                found = Found(*self._best(key, tokens, len(tokens) - 1 if limit is None else limit))
+            taken = self._continue(found.sequence, found.length)
         taken.key = key
         taken.busy = True
         return taken

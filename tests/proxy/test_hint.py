@@ -75,6 +75,7 @@ def test_a_field_or_header_leaves_the_prompt_alone():
 def test_the_system_prompt_is_the_hint_up_to_max_words():
     assert read(system("one two  three"), system("four five six")).task == "one two  three\nfour five"
     assert read(system("  ")).task is None
+    assert read(system(" " * 100_000 + "be kind")).task == "be kind"
     assert read(system("be kind"), config=HintConfig(use_system_prompt=False)).task is None
 
 

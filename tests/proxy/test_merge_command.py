@@ -132,7 +132,7 @@ def test_the_default_model_takes_a_change_of_a_few_percent_and_still_answers_as_
 ):
     """Q5_0 tensors in a Q4_K_M file: their own grid would keep less than a quarter of a 2 % change (DESIGN 7)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(probing, "TEXT", probing.TEXT[:200])
+    monkeypatch.setattr(probing, "TEXT", probing.TEXT[:600])
     base = BaseFiles.read(default_model_path)
     generator = torch.Generator().manual_seed(0)
     deltas = {}
@@ -146,7 +146,7 @@ def test_the_default_model_takes_a_change_of_a_few_percent_and_still_answers_as_
     told = json.loads(capsys.readouterr().out)
     assert told["gain"]["min"] >= 0.9
     assert told["kl"] < 0.01
-    assert told["top1"] > 0.9  # of 55 tokens: three near-ties that rounding decides otherwise
+    assert told["top1"] > 0.95
     changed = {tensor["name"]: tensor for tensor in json.loads(Path("out.json").read_text())["tensors"]}
     assert len(changed) == 48
     assert {tensor["type_after"] for tensor in changed.values()} <= {"q8_0", "f16"}
