@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from adapters.errors import AdapterMismatch
-from adapters.lora import LoraAdapter, LoraDelta, to_half
+from adapters.lora import LoraAdapter, LoraDelta, to_float, to_half
 
 
 def concat(parts: Sequence[LoraAdapter], weights: Sequence[float]) -> LoraAdapter:
@@ -47,31 +47,31 @@ def _sum(path: str, terms: list[tuple[LoraDelta, float]]) -> LoraDelta:
     shapes = {(delta.b.shape[0], delta.a.shape[1]) for delta, _ in terms}
     if len(shapes) > 1:
         raise AdapterMismatch(f"{path} has different shapes in the adapters: {sorted(shapes)}")
-    groups: list[tuple[torch.Tensor, torch.Tensor]] = []  # each A with its B, in float32
+    groups: list[tuple[np.ndarray, np.ndarray]] = []  # each A with its B, in float32
     for delta, factor in terms:
-        scaled = delta.b.float() * factor
+        scaled = to_float(delta.b) * factor
         for i, (a, b) in enumerate(groups):
             if _same(a, delta.a):
                 groups[i] = (a, b + scaled)
                 break
         else:
             groups.append((delta.a, scaled))
-    a = groups[0][0] if len(groups) == 1 else torch.cat([a.float() for a, _ in groups])  # (sum of ranks, in)
-    b = torch.cat([b for _, b in groups], dim=1)  # (out, sum of ranks)
-    half = all(delta.a.dtype == torch.float16 for delta, _ in terms)
-    return _delta(a, b) if half else LoraDelta(a.float(), b, 1.0)
+    a = groups[0][0] if len(groups) == 1 else np.concatenate([to_float(a) for a, _ in groups])  # (sum of ranks, in)
+    b = np.concatenate([b for _, b in groups], axis=1)  # (out, sum of ranks)
+    half = all(delta.a.dtype == np.float16 for delta, _ in terms)
+    return _delta(a, b) if half else LoraDelta(to_float(a), b, 1.0)
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a is b or (a.dtype == b.dtype and torch.equal(a, b))
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or (a.dtype == b.dtype and np.array_equal(a, b))
 
 
-def _delta(a: torch.Tensor, b: torch.Tensor) -> LoraDelta:
+def _delta(a: np.ndarray, b: np.ndarray) -> LoraDelta:
     """A delta of scaling 1, in float16 if that holds both sides."""
-    half_a = a if a.dtype == torch.float16 else to_half(a)
+    half_a = a if a.dtype == np.float16 else to_half(a)
     half_b = to_half(b)
     if half_a is None or half_b is None:
-        return LoraDelta(a.float(), b, 1.0)
+        return LoraDelta(to_float(a), b, 1.0)
     return LoraDelta(half_a, half_b, 1.0)
 
 
@@ -99,20 +99,20 @@ def recompress(adapter: LoraAdapter, rank: int) -> Recompressed:
     by_layer: dict[str, float] = {}
     kept = total = 0.0
     for path, delta in adapter.deltas.items():
-        q_b, r_b = torch.linalg.qr(delta.b.float())  # (out, r), (r, r); r = min(out, rank)
-        q_a, r_a = torch.linalg.qr(delta.a.float().T)  # (in, r), (r, r)
-        u, s, vh = torch.linalg.svd(delta.scaling * (r_b @ r_a.T), full_matrices=False)
-        energy = s.double().square()
-        whole, part = energy.sum().item(), energy[:rank].sum().item()
+        q_b, r_b = np.linalg.qr(to_float(delta.b))  # (out, r), (r, r); r = min(out, rank)
+        q_a, r_a = np.linalg.qr(to_float(delta.a).T)  # (in, r), (r, r)
+        u, s, vh = np.linalg.svd(delta.scaling * (r_b @ r_a.T), full_matrices=False)
+        energy = np.square(s, dtype=np.float64)
+        whole, part = float(energy.sum()), float(energy[:rank].sum())
         by_layer[path] = part / whole if whole > 0 else 1.0
         kept, total = kept + part, total + whole
         if delta.rank <= rank:
             deltas[path] = delta
             continue
-        root = s[:rank].sqrt()  # shared evenly, which keeps both sides within float16
+        root = np.sqrt(s[:rank])  # shared evenly, which keeps both sides within float16
         b = (q_b @ u[:, :rank]) * root  # (out, rank)
         a = root[:, None] * (vh[:rank] @ q_a.T)  # (rank, in)
-        deltas[path] = _delta(a, b) if delta.a.dtype == torch.float16 else LoraDelta(a, b, 1.0)
+        deltas[path] = _delta(a, b) if delta.a.dtype == np.float16 else LoraDelta(a, b, 1.0)
     overall = kept / total if total > 0 else 1.0
     return Recompressed(LoraAdapter(adapter.base_digest, deltas), overall, by_layer)
 
@@ -124,7 +124,7 @@ def pad(adapter: LoraAdapter, rank: int) -> LoraAdapter:
     deltas = {}
     for path, delta in adapter.deltas.items():
         more = rank - delta.rank
-        a = torch.cat([delta.a, delta.a.new_zeros(more, delta.a.shape[1])])  # (rank, in)
-        b = torch.cat([delta.b, delta.b.new_zeros(delta.b.shape[0], more)], dim=1)  # (out, rank)
+        a = np.pad(delta.a, ((0, more), (0, 0)))  # (rank, in)
+        b = np.pad(delta.b, ((0, 0), (0, more)))  # (out, rank)
         deltas[path] = LoraDelta(a, b, delta.scaling)
     return LoraAdapter(adapter.base_digest, deltas)

@@ -25,7 +25,7 @@ _TYPE_COUNT = 42
 own count nowhere and checks no number, so one must not ask past its end."""
 
 _FAST = ("f32", "f16", "q8_0")
-"""Types written by the CPU backend's vectorised routine, 5-20 times faster than the reference one of
+"""Types written (and f16 read) by the CPU backend's vectorised routine, 5-20 times faster than the reference one of
 ggml_quantize_chunk. Q8_0 differs from the reference in exact ties only; the other types not at all."""
 
 
@@ -99,6 +99,8 @@ def _cpu() -> ctypes.CDLL:
     library = _load("ggml-cpu")
     library.ggml_get_type_traits_cpu.argtypes = [ctypes.c_int]
     library.ggml_get_type_traits_cpu.restype = ctypes.POINTER(_CpuTraits)
+    library.ggml_cpu_fp16_to_fp32.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    library.ggml_cpu_fp16_to_fp32.restype = None
     library.ggml_cpu_init()  # fills the tables the CPU routines read
     return library
 
@@ -159,6 +161,9 @@ def dequantize(blocks: np.ndarray, kind: GgmlType, out: np.ndarray) -> None:
         raise ValueError(f"{blocks.size} bytes of {kind.name} do not hold {out.size} elements")
     if kind.name == "f32":
         out.reshape(-1)[:] = blocks.reshape(-1).view(np.float32)
+        return
+    if kind.name == "f16":
+        _cpu().ggml_cpu_fp16_to_fp32(blocks.ctypes.data, out.ctypes.data, out.size)
         return
     _base().ggml_get_type_traits(kind.id).contents.to_float(blocks.ctypes.data, out.ctypes.data, out.size)
 

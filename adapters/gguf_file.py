@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from adapters.errors import AdapterCorrupt, AdapterMismatch, BaseModelCorrupt
 from adapters.file_digest import file_sha256
 from adapters.gguf_io import GgufHeader, TensorInfo, read_header, read_tensor, write_file
-from adapters.lora import LoraAdapter, LoraDelta, to_half
+from adapters.lora import LoraAdapter, LoraDelta, to_float, to_half
 
 ROPE_PERMUTED = {
     "llama": True,  # also Mistral: llama.cpp has no architecture of that name
@@ -100,7 +99,7 @@ class BaseModel:
         name = match and _LINEAR_OF_GGUF.get(match[2])
         return f"model.layers.{match[1]}.{name}" if name else None
 
-    def rows_to_gguf(self, module_path: str, rows: torch.Tensor) -> torch.Tensor:
+    def rows_to_gguf(self, module_path: str, rows: np.ndarray) -> np.ndarray:
         """Rows (out_features, n) from transformers' order into the file's (q and k of llama, for RoPE)."""
         heads = self._permuted_heads(module_path)
         if heads is None:
@@ -108,7 +107,7 @@ class BaseModel:
         out, n = rows.shape
         return rows.reshape(heads, 2, out // heads // 2, n).swapaxes(1, 2).reshape(out, n)
 
-    def rows_from_gguf(self, module_path: str, rows: torch.Tensor) -> torch.Tensor:
+    def rows_from_gguf(self, module_path: str, rows: np.ndarray) -> np.ndarray:
         """The inverse of `rows_to_gguf`."""
         heads = self._permuted_heads(module_path)
         if heads is None:
@@ -147,8 +146,8 @@ def write_gguf(adapter: LoraAdapter, path: Path, base: BaseModel) -> None:
     for module_path, delta in adapter.deltas.items():
         name = base.tensor(module_path).name
         b = _scaled(delta.b, delta.scaling * delta.rank / alpha)
-        tensors[f"{name}.lora_a"] = delta.a.numpy()
-        tensors[f"{name}.lora_b"] = base.rows_to_gguf(module_path, b).numpy()
+        tensors[f"{name}.lora_a"] = delta.a
+        tensors[f"{name}.lora_b"] = base.rows_to_gguf(module_path, b)
     metadata = {
         "general.type": "adapter",
         "general.name": adapter.digest,
@@ -159,12 +158,12 @@ def write_gguf(adapter: LoraAdapter, path: Path, base: BaseModel) -> None:
     write_file(path, base.architecture, metadata, tensors)
 
 
-def _scaled(b: torch.Tensor, factor: float) -> torch.Tensor:
+def _scaled(b: np.ndarray, factor: float) -> np.ndarray:
     """factor * b in b's dtype, or in float32 where float16 would lose it."""
     if factor == 1.0:
         return b
-    wide = b.float() * factor
-    half = to_half(wide) if b.dtype == torch.float16 else None
+    wide = to_float(b) * factor
+    half = to_half(wide) if b.dtype == np.float16 else None
     return wide if half is None else half
 
 
@@ -203,11 +202,11 @@ def _read_delta(
     if None in pair:
         raise AdapterCorrupt(f"{path}: {name} lacks its lora_a or its lora_b")
     try:
-        a, b = (torch.from_numpy(read_tensor(path, info)) for info in pair)
+        a, b = (read_tensor(path, info) for info in pair)
         if a.dtype != b.dtype:
-            a, b = a.float(), b.float()
+            a, b = to_float(a), to_float(b)
         rows = base.rows_from_gguf(module_path, b)
         # llama.cpp takes an alpha of 0 as "no scaling"
         return module_path, LoraDelta(a, rows, alpha / b.shape[1] if alpha else 1.0)
-    except (ValueError, RuntimeError) as exc:
+    except ValueError as exc:
         raise AdapterCorrupt(f"{path}: {name}: {exc}") from exc

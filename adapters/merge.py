@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from adapters import ggml
@@ -26,7 +27,7 @@ from adapters.errors import BaseModelCorrupt, BuildRefused, DiskFull
 from adapters.ggml import GgmlType
 from adapters.gguf_io import TensorInfo
 from adapters.gguf_rewrite import PartialFile, Slot, Value, copy_range, header_bytes
-from adapters.lora import LoraAdapter, LoraDelta
+from adapters.lora import LoraAdapter, LoraDelta, to_float
 from adapters.tensor_merge import MIN_GAIN, STORES, Sums, Target, TensorMerger, candidates
 
 COPY_BYTES = 1 << 24
@@ -169,8 +170,8 @@ class _Writer:
 
     def _target(self, path: str, delta: LoraDelta) -> Target:
         info = self.base.model.tensor(path)
-        b = self.base.model.rows_to_gguf(path, delta.b.float() * delta.scaling).contiguous().numpy()
-        a = delta.a.float().contiguous().numpy()
+        b = np.ascontiguousarray(self.base.model.rows_to_gguf(path, to_float(delta.b) * delta.scaling))
+        a = np.ascontiguousarray(to_float(delta.a))
         return Target(info, self.sources[self.base.file_of[info.name]], ggml.type_by_name(info.type.lower()), a, b)
 
 

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save_file
 
 from adapters.errors import AdapterCorrupt, AdapterUnsupported
-from adapters.lora import LoraAdapter, LoraDelta
+from adapters.lora import LoraAdapter, LoraDelta, to_float
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -40,6 +40,9 @@ _PLAIN = {
 _BASE_KEPT = (True, False, None, "gaussian", "eva", "orthogonal")
 """Initialisations that leave the base weights alone; PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA change them."""
 
+_DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+"""Tensors of these types are read as they are, BF16 widened; others hold no LoRA weights."""
+
 
 def write_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:
     """Write the two files into an existing folder. base_name: what `base_model_name_or_path` shall say.
@@ -50,13 +53,13 @@ def write_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:
     """
     scalings = {delta.scaling for delta in adapter.deltas.values()}
     scaling, rank = scalings.pop() if len(scalings) == 1 else 1.0, adapter.rank
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, np.ndarray] = {}
     for path, delta in adapter.deltas.items():
         a, b = delta.a, delta.b
         if delta.scaling != scaling:
-            a, b = a.float(), b.float() * delta.scaling
-        tensors[f"{_PREFIX}{path}.lora_A.weight"] = a.contiguous()
-        tensors[f"{_PREFIX}{path}.lora_B.weight"] = b.contiguous()
+            a, b = to_float(a), to_float(b) * delta.scaling
+        tensors[f"{_PREFIX}{path}.lora_A.weight"] = np.ascontiguousarray(a)
+        tensors[f"{_PREFIX}{path}.lora_B.weight"] = np.ascontiguousarray(b)
     odd = {path: delta.rank for path, delta in adapter.deltas.items() if delta.rank != rank}
     config = {
         "peft_type": "LORA",
@@ -89,7 +92,7 @@ def read_peft(folder: Path, base_digest: str) -> LoraAdapter:
     """
     try:
         config = json.loads((folder / CONFIG).read_text())
-        tensors = load_file(folder / WEIGHTS)
+        tensors = _read_tensors(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as exc:
         raise AdapterCorrupt(f"PEFT folder {folder}: {exc}") from exc
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
@@ -100,7 +103,7 @@ def read_peft(folder: Path, base_digest: str) -> LoraAdapter:
     if config.get("init_lora_weights") not in _BASE_KEPT:
         start = config["init_lora_weights"]
         raise AdapterUnsupported(f"{folder / CONFIG}: init_lora_weights = {start!r} changes the base weights")
-    sides: dict[str, dict[str, torch.Tensor]] = {}
+    sides: dict[str, dict[str, np.ndarray]] = {}
     for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)
         if match is None:
@@ -112,16 +115,29 @@ def read_peft(folder: Path, base_digest: str) -> LoraAdapter:
         raise AdapterCorrupt(f"PEFT folder {folder}: {exc!r}") from exc
 
 
-def _delta(path: str, pair: Mapping[str, torch.Tensor], config: Mapping) -> LoraDelta:
+def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """By name. Not `safetensors.numpy.load_file`, which knows no bfloat16."""
+    return {name: _tensor(path, name, **found) for name, found in deserialize(path.read_bytes())}
+
+
+def _tensor(path: Path, name: str, dtype: str, shape: list[int], data: bytearray) -> np.ndarray:
+    if dtype == "BF16":  # the upper half of a float32, which holds it exactly
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in _DTYPES:
+        raise AdapterUnsupported(f"{path}: {name} is of type {dtype}, want one of {', '.join(_DTYPES)}, BF16")
+    return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
+
+
+def _delta(path: str, pair: Mapping[str, np.ndarray], config: Mapping) -> LoraDelta:
     if pair.keys() != {"A", "B"}:
         raise ValueError(f"{path} has only lora_{next(iter(pair))}")
     rank = _of_pattern(config.get("rank_pattern"), path, config["r"])
     alpha = _of_pattern(config.get("alpha_pattern"), path, config["lora_alpha"])
     a, b = pair["A"], pair["B"]
     if a.ndim != 2 or a.shape[0] != rank:
-        raise ValueError(f"{path}: lora_A is {tuple(a.shape)}, the config says rank {rank}")
-    if a.dtype != b.dtype or a.dtype not in (torch.float16, torch.float32):
-        a, b = a.float(), b.float()  # bfloat16 has no numpy form; float32 holds it exactly
+        raise ValueError(f"{path}: lora_A is {a.shape}, the config says rank {rank}")
+    if a.dtype != b.dtype or a.dtype == np.float64:
+        a, b = to_float(a), to_float(b)
     scaling = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return LoraDelta(a, b, float(scaling))
 

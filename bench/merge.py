@@ -23,7 +23,6 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-import torch
 
 from adapters.base_files import BaseFiles
 from adapters.gguf_file import read_gguf, write_gguf
@@ -92,13 +91,13 @@ def child(base: Path, adapter: Path, out: Path, store: str, threads: int) -> Non
 
 def random_adapter(base: BaseFiles, rank: int, layers: range) -> LoraAdapter:
     """Every linear layer of these layers, weak enough to be typical; speed does not depend on the values."""
-    generator = torch.Generator().manual_seed(0)
+    random = np.random.default_rng(0)
     deltas = {}
     for path, info in base.model.linear_layers().items():
         if int(path.split(".")[2]) in layers:
             rows, columns = info.shape
-            a = torch.randn(rank, columns, generator=generator)
-            deltas[path] = LoraDelta(a, torch.randn(rows, rank, generator=generator), 0.0005 / rank**0.5)
+            a, b = (random.standard_normal(shape, dtype=np.float32) for shape in ((rank, columns), (rows, rank)))
+            deltas[path] = LoraDelta(a, b, 0.0005 / rank**0.5)
     return LoraAdapter(base.model.digest, deltas)
 
 

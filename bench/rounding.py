@@ -70,7 +70,7 @@ def in_place(base: BaseFiles, adapter: LoraAdapter, out: Path, rounding: Roundin
             blocks = np.frombuffer(os.pread(file.fileno(), info.size_bytes, info.offset), np.uint8)
             weight, stored = np.empty(info.shape, np.float32), np.empty(info.shape, np.float32)
             ggml.dequantize(blocks, kind, weight)
-            change = base.model.rows_to_gguf(path, delta.weight()).numpy()
+            change = base.model.rows_to_gguf(path, delta.weight())
             again = _on_grid.store(blocks, kind.name, weight + change, rounding, generator)
             os.pwrite(file.fileno(), again.tobytes(), info.offset)
             ggml.dequantize(again, kind, stored)

@@ -81,6 +81,7 @@ class GatedHypernetwork:
         self._device = torch.device(device)
         self.network = network.to(self._device).eval()
         self._a = {path: lora[f"{path}.lora_a"].half() for path in config.shapes}
+        self._shared_a = {path: a.numpy() for path, a in self._a.items()}  # one array, by which `concat` knows it
         self._b = {path: lora[f"{path}.lora_b"].float().to(self._device) for path in config.shapes}
 
     @property
@@ -97,7 +98,7 @@ class GatedHypernetwork:
 
     @torch.inference_mode()
     def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
-        """See `Hypernetwork.generate`. Tensors come out as float16 on the CPU; A is shared by all of them."""
+        """See `Hypernetwork.generate`. Arrays come out as float16; A is shared by all of them."""
         if task_embeddings.ndim != 2 or task_embeddings.shape[1] != self.embedding_dim:
             raise ValueError(f"task embeddings {tuple(task_embeddings.shape)}: want (k, {self.embedding_dim})")
         gates = self.network(task_embeddings.float().to(self._device))  # (k, modules, rank)
@@ -117,7 +118,7 @@ class GatedHypernetwork:
 
     def _adapter(self, gates: torch.Tensor) -> LoraAdapter:
         deltas = {
-            path: LoraDelta(self._a[path], (self._b[path] * row).half().cpu(), self.config.scaling)
+            path: LoraDelta(self._shared_a[path], (self._b[path] * row).half().cpu().numpy(), self.config.scaling)
             for path, row in zip(self.config.shapes, gates, strict=True)
         }
         return LoraAdapter(self.config.base_digest, deltas)

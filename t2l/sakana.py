@@ -90,8 +90,8 @@ class SakanaHypernetwork:
     def _adapter(self, pairs: Mapping[Module, tuple[torch.Tensor, ...]], task: int) -> LoraAdapter:
         """pairs: by module, A (k, layers, rank, in) and B (k, layers, out, rank)."""
         deltas = {
-            module.path(layer): LoraDelta(a[task, layer].clone(), b[task, layer].clone(), self.config.scaling)
-            for module, (a, b) in pairs.items()
+            module.path(layer): LoraDelta(*(half[task, layer].numpy().copy() for half in pair), self.config.scaling)
+            for module, pair in pairs.items()
             for layer in range(self.config.layers)
         }
         return LoraAdapter(self._base_digest, deltas)

@@ -64,10 +64,10 @@ def check_parity(folder: Path, device: str = "cpu") -> Parity:
         shape = None if embeddings is None else tuple(embeddings.shape)
         raise CheckpointError(f"{path}: task_emb is {shape}, want (k, {network.embedding_dim})")
     generated = {
-        f"{i}.{PEFT_PREFIX}{module}.lora_{half}.weight": tensor
+        f"{i}.{PEFT_PREFIX}{module}.lora_{half}.weight": torch.from_numpy(array)
         for i, adapter in enumerate(network.generate_raw(embeddings))
         for module, delta in adapter.deltas.items()
-        for half, tensor in (("A", delta.a), ("B", delta.b))
+        for half, array in (("A", delta.a), ("B", delta.b))
     }
     if odd := sorted(generated.keys() ^ expected.keys()):
         side = "is expected and not generated" if odd[0] in expected else "is generated and not expected"

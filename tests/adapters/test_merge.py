@@ -15,17 +15,18 @@ from types import SimpleNamespace
 import gguf
 import numpy as np
 import pytest
-import torch
 
 from adapters import ggml
 from adapters.base_files import BaseFiles
 from adapters.build_report import Probe, table
 from adapters.compose import concat
 from adapters.errors import AdapterMismatch, BaseModelCorrupt, BuildBusy, BuildRefused, DiskFull
+from adapters.gguf_file import write_gguf
 from adapters.gguf_io import read_header
 from adapters.gguf_rewrite import BLOCK_BYTES, PartialFile
 from adapters.lora import LoraAdapter, LoraDelta
 from adapters.merge import VERSION, merge
+from adapters.peft_file import write_peft
 from adapters.tensor_merge import AUTO_COSINE, AUTO_GAIN, MIN_GAIN, candidates
 from tests.adapters.tiny_models import (
     HEADS,
@@ -37,6 +38,7 @@ from tests.adapters.tiny_models import (
     write_tiny,
 )
 
+ROOT = Path(__file__).parents[2]
 QUANTISED = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl")
 
 
@@ -50,7 +52,7 @@ def deltas(base: BaseFiles, adapter: LoraAdapter) -> dict[str, np.ndarray]:
     out = {}
     for path, delta in adapter.deltas.items():
         name = base.model.tensor(path).name
-        weight = (delta.scaling * (delta.b.double() @ delta.a.double())).numpy()
+        weight = delta.scaling * (delta.b.astype(float) @ delta.a.astype(float))
         heads = {"attn_q": HEADS, "attn_k": KV_HEADS}.get(name.split(".")[2])
         if base.model.architecture == "llama" and heads:
             # llama.cpp conversion/llama.py, LlamaModel.permute
@@ -130,15 +132,40 @@ def test_unchanged_data_keeps_its_place_within_a_block_so_that_extents_can_be_sh
 def test_a_delta_of_zeros_leaves_its_tensor_alone(base, tmp_path):
     adapter = random_adapter(base, 0.02)
     silent = "model.layers.0.mlp.down_proj"
-    zero = LoraDelta(adapter.deltas[silent].a, torch.zeros_like(adapter.deltas[silent].b), 1.0)
+    zero = LoraDelta(adapter.deltas[silent].a, np.zeros_like(adapter.deltas[silent].b), 1.0)
     adapter = LoraAdapter(adapter.base_digest, {**adapter.deltas, silent: zero})
     report = merge(base, adapter, tmp_path / "out.gguf")
     assert "blk.0.ffn_down.weight" not in {t.name for t in report.tensors}
     assert read_header(tmp_path / "out.gguf").tensors["blk.0.ffn_down.weight"].type == "Q5_0"
 
 
+NO_TORCH = """
+import sys
+from pathlib import Path
+from adapters.base_files import BaseFiles
+from adapters.compose import concat
+from adapters.gguf_file import read_gguf
+from adapters.merge import merge
+from adapters.peft_file import read_peft
+base = BaseFiles.read(Path("base.gguf"))
+adapters = [read_gguf(Path("a.gguf"), base.model), read_peft(Path("peft"), base.model.digest)]
+print(merge(base, concat(adapters, [0.5, 0.5]), Path("out.gguf")).path, "torch" in sys.modules)
+"""
+
+
+def test_merging_does_not_import_torch(base, tmp_path):
+    """It would take longer than the merge."""
+    adapter = random_adapter(base, 0.02)
+    write_gguf(adapter, tmp_path / "a.gguf", base.model)
+    (tmp_path / "peft").mkdir()
+    write_peft(adapter, tmp_path / "peft", "base")
+    command = [sys.executable, "-c", NO_TORCH]
+    told = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert told.stdout.split() == [b"out.gguf", b"False"], told.stderr.decode()
+
+
 def test_an_adapter_of_zeros_is_refused(base, tmp_path):
-    a, b = torch.ones(2, 256), torch.zeros(256, 2)
+    a, b = np.ones((2, 256), np.float32), np.zeros((256, 2), np.float32)
     adapter = LoraAdapter(base.model.digest, {"model.layers.0.self_attn.q_proj": LoraDelta(a, b, 1.0)})
     with pytest.raises(BuildRefused, match="changes nothing"):
         merge(base, adapter, tmp_path / "out.gguf")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -89,15 +90,15 @@ class Pair:
         write_gguf(adapter, path, base or self.base)
         return self.llama(path)
 
-    def random_adapter(self, ratio: float, ranks: tuple[int, ...], dtype: torch.dtype) -> LoraAdapter:
+    def random_adapter(self, ratio: float, ranks: tuple[int, ...], dtype: type) -> LoraAdapter:
         """Deltas of every linear layer, with `ratio` of the norm of random weights; ranks go round."""
-        generator = torch.Generator().manual_seed(5)
+        random = np.random.default_rng(5)
         deltas = {}
         for i, (path, info) in enumerate(self.base.linear_layers().items()):
             rank = ranks[i % len(ranks)]
-            a = torch.randn(rank, info.shape[1], generator=generator) / info.shape[1] ** 0.5
-            b = torch.randn(info.shape[0], rank, generator=generator) / rank**0.5
-            deltas[path] = LoraDelta(a.to(dtype), (b / 4).to(dtype), 4 * ratio)
+            a = random.standard_normal((rank, info.shape[1])) / info.shape[1] ** 0.5
+            b = random.standard_normal((info.shape[0], rank)) / rank**0.5
+            deltas[path] = LoraDelta(a.astype(dtype), (b / 4).astype(dtype), 4 * ratio)
         return LoraAdapter(self.base.digest, deltas)
 
 
@@ -130,8 +131,8 @@ def test_without_an_adapter_both_agree(tiny: Pair):
 
 
 @pytest.mark.parametrize("ranks", [(4,), (2, 4, 1)], ids=["one rank", "mixed ranks"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["float32", "float16"])
-def test_with_an_adapter_both_agree_as_well(tiny: Pair, ranks: tuple[int, ...], dtype: torch.dtype):
+@pytest.mark.parametrize("dtype", [np.float32, np.float16], ids=["float32", "float16"])
+def test_with_an_adapter_both_agree_as_well(tiny: Pair, ranks: tuple[int, ...], dtype: type):
     adapter = tiny.random_adapter(0.5, ranks, dtype)
     reference = tiny.with_peft(adapter)
     assert compare(tiny.transformers(tiny.model), reference).kl > 0.1, "the adapter changes too little to test"
@@ -139,7 +140,7 @@ def test_with_an_adapter_both_agree_as_well(tiny: Pair, ranks: tuple[int, ...], 
 
 
 def test_different_scalings_per_layer_reach_both(tiny: Pair):
-    adapter = tiny.random_adapter(0.5, (4,), torch.float32)
+    adapter = tiny.random_adapter(0.5, (4,), np.float32)
     deltas = {
         path: replace(delta, scaling=delta.scaling * (1 + i % 3))
         for i, (path, delta) in enumerate(adapter.deltas.items())
@@ -149,7 +150,7 @@ def test_different_scalings_per_layer_reach_both(tiny: Pair):
 
 
 def test_a_wrong_scale_is_noticed(tiny: Pair):
-    adapter = tiny.random_adapter(0.5, (4,), torch.float16)
+    adapter = tiny.random_adapter(0.5, (4,), np.float16)
     reference = tiny.with_peft(adapter)
     for factor in (0.9, 1.1):
         assert not tiny.without.allows(compare(reference, tiny.with_gguf(scaled(adapter, factor))))
@@ -157,7 +158,7 @@ def test_a_wrong_scale_is_noticed(tiny: Pair):
 
 def test_a_wrong_rope_order_is_noticed(tiny: Pair, monkeypatch: pytest.MonkeyPatch):
     """The order is left out where it belongs (llama), and applied where it does not (all others)."""
-    adapter = tiny.random_adapter(0.5, (4,), torch.float16)
+    adapter = tiny.random_adapter(0.5, (4,), np.float16)
     reference = tiny.with_peft(adapter)
     monkeypatch.setitem(ROPE_PERMUTED, tiny.base.architecture, tiny.base.architecture != "llama")
     assert not tiny.without.allows(compare(reference, tiny.with_gguf(adapter)))
@@ -165,7 +166,7 @@ def test_a_wrong_rope_order_is_noticed(tiny: Pair, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("tiny", TINY[:1], indirect=True, ids=["llama-F32"])
 def test_an_adapter_of_q_and_k_alone_notices_a_wrong_number_of_key_heads(tiny: Pair):
-    whole = tiny.random_adapter(1.0, (4,), torch.float16)
+    whole = tiny.random_adapter(1.0, (4,), np.float16)
     part = {path: d for path, d in whole.deltas.items() if path.endswith(("q_proj", "k_proj"))}
     adapter = LoraAdapter(whole.base_digest, part)
     reference = tiny.with_peft(adapter)
@@ -194,7 +195,7 @@ def test_the_default_model_agrees_with_an_adapter_as_it_does_without(
     model = load_qwen2(base)
     runner = LlamaRunner(base.path)
     pair = Pair(runner, model, base, [runner.tokenize(text) for text in PROMPTS], tmp_path)
-    adapter = pair.random_adapter(0.1, (16,), torch.float16)
+    adapter = pair.random_adapter(0.1, (16,), np.float16)
     reference = pair.with_peft(adapter)
     assert compare(pair.transformers(model), reference).kl > 0.1, "the adapter changes too little to test"
     assert pair.without.kl < 5e-3

@@ -7,8 +7,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from adapters import store as store_module
 from adapters.errors import AdapterCorrupt, AdapterMismatch, AdapterNotFound
@@ -43,8 +43,8 @@ def test_what_was_put_can_be_read_in_both_formats(store: Store, base: BaseModel)
     ]
     assert read_peft(stored.folder, base.digest).digest == adapter.digest
     for path, delta in read_gguf(stored.gguf_path, base).deltas.items():
-        assert torch.equal(delta.weight(), adapter.deltas[path].weight())
-    assert stored.size_bytes > 4 * sum(d.a.numel() + d.b.numel() for d in adapter.deltas.values())
+        assert np.array_equal(delta.weight(), adapter.deltas[path].weight())
+    assert stored.size_bytes > 4 * sum(d.a.size + d.b.size for d in adapter.deltas.values())
     assert store.digests() == [adapter.digest]
 
 
@@ -123,7 +123,7 @@ def test_leftovers_of_a_killed_write_are_found_cleaned_and_no_hindrance(store: S
 def test_an_adapter_that_is_not_finite_or_for_another_base_is_refused(store: Store, base: BaseModel):
     adapter = make_adapter(base)
     path, delta = next(iter(adapter.deltas.items()))
-    bad = delta.b.clone()
+    bad = delta.b.copy()
     bad[0, 0] = float("nan")
     with pytest.raises(AdapterCorrupt, match=f"{path} has values that are not finite"):
         store.put(LoraAdapter(base.digest, {path: LoraDelta(delta.a, bad, 1.0)}), make_card(base), base)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from adapters.card import Card
 from adapters.gguf_file import BaseModel
@@ -46,13 +45,13 @@ def write_base(path: Path, architecture: str = "qwen2") -> BaseModel:
 
 
 def make_adapter(
-    base: BaseModel, seed: int = 0, rank: int = 2, scaling: float = 0.5, dtype: torch.dtype = torch.float16
+    base: BaseModel, seed: int = 0, rank: int = 2, scaling: float = 0.5, dtype: type = np.float16
 ) -> LoraAdapter:
     """Random deltas of every linear layer of the base model."""
-    generator = torch.Generator().manual_seed(seed)
+    random = np.random.default_rng(seed)
 
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator).to(dtype)
+    def normal(*shape: int) -> np.ndarray:
+        return random.standard_normal(shape).astype(dtype)
 
     layers = base.linear_layers().items()
     deltas = {

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-import torch
 
 from adapters import ggml
 from adapters.base_files import BaseFiles
@@ -101,12 +100,12 @@ def _describe(writer: gguf.GGUFWriter) -> None:
 
 def random_adapter(base: BaseFiles, ratio: float, rank: int = 4, seed: int = 1) -> LoraAdapter:
     """An adapter of every linear layer whose delta has `ratio` of the weights' norm (1 / sqrt(columns) rms)."""
-    generator = torch.Generator().manual_seed(seed)
+    random = np.random.default_rng(seed)
     deltas = {}
     for path, info in base.model.linear_layers().items():
         rows, columns = info.shape
-        a = torch.randn(rank, columns, generator=generator)
-        b = torch.randn(rows, rank, generator=generator)
+        a = random.standard_normal((rank, columns), dtype=np.float32)
+        b = random.standard_normal((rows, rank), dtype=np.float32)
         deltas[path] = LoraDelta(a, b, ratio / (columns * rank) ** 0.5)
     return LoraAdapter(base.model.digest, deltas)
 

@@ -1,7 +1,7 @@
 import os
 
+import numpy as np
 import pytest
-import torch
 from starlette.testclient import TestClient
 
 from adapters.errors import AdapterNotFound
@@ -16,9 +16,8 @@ from proxy.loaded import LoadedAdapters
 @pytest.fixture
 def root(tmp_path, base):
     """A folder with an adapter in it, one beside it, and links."""
-    adapter = LoraAdapter(
-        base.digest, {"model.layers.0.self_attn.q_proj": LoraDelta(torch.randn(2, 8), torch.randn(8, 2), 1.0)}
-    )
+    a, b = (np.random.default_rng(0).standard_normal(shape, dtype=np.float32) for shape in ((2, 8), (8, 2)))
+    adapter = LoraAdapter(base.digest, {"model.layers.0.self_attn.q_proj": LoraDelta(a, b, 1.0)})
     for folder in ("allowed/mine", "outside"):
         (tmp_path / folder).mkdir(parents=True)
         write_peft(adapter, tmp_path / folder, "base")

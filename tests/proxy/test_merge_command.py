@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from adapters.base_files import BaseFiles
 from adapters.card import Card
@@ -134,12 +134,12 @@ def test_the_default_model_takes_a_change_of_a_few_percent_and_still_answers_as_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(probing, "TEXT", probing.TEXT[:600])
     base = BaseFiles.read(default_model_path)
-    generator = torch.Generator().manual_seed(0)
+    random = np.random.default_rng(0)
     deltas = {}
     for path, info in base.model.linear_layers().items():
         if path.endswith(("q_proj", "v_proj")):
             rows, columns = info.shape
-            a, b = torch.randn(8, columns, generator=generator), torch.randn(rows, 8, generator=generator)
+            a, b = (random.standard_normal(shape, dtype=np.float32) for shape in ((8, columns), (rows, 8)))
             deltas[path] = LoraDelta(a, b, 0.0006 / 8**0.5)
     write_gguf(LoraAdapter(base.model.digest, deltas), Path("a.gguf"), base.model)
     assert main(["merge", "a.gguf", "--base", str(default_model_path), "-o", "out.gguf", "--json"]) == 0

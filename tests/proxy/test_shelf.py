@@ -3,6 +3,7 @@
 import hashlib
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,9 +50,9 @@ class FakeEt2l:
         if skills == ("unknown",):
             raise SkillsError("unknown skill unknown")
         seed = int(hashlib.sha256(f"{task}{weights}".encode()).hexdigest()[:8], 16)
-        a = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed))
+        a = np.random.default_rng(seed).standard_normal((2, 8), dtype=np.float32)
         adapter = LoraAdapter(
-            self.base_digest, {"model.layers.0.self_attn.q_proj": LoraDelta(a, a.T.contiguous(), 1.0)}
+            self.base_digest, {"model.layers.0.self_attn.q_proj": LoraDelta(a, np.ascontiguousarray(a.T), 1.0)}
         )
         shares = weights or {"code": 0.7, "task": 0.3}
         return Adaptation(task, enhancement, self.skills(task), shares, shares, adapter, {"generate": 1.0})

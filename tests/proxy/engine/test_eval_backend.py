@@ -18,8 +18,8 @@ from proxy.engine.engine import Engine
 from proxy.eval_backend import EngineBackend
 from t2l.embedder import open_embedder
 from t2l.evaluate.backend import BackendError
-from t2l.evaluate.torch_backend import TorchBackend
 from t2l.gated import GateNetwork
+from t2l.tensor_backend import TensorBackend
 
 HIDDEN, KV, LAYERS, RANK = 64, 32, 2, 4
 ARMS = "base,base-desc,3-shot,mt-lora,t2l,t2l-other,t2l-gibberish,oracle,et2l"
@@ -39,8 +39,8 @@ def random_adapter(base: BaseModel, seed: int = 0) -> LoraAdapter:
         base.digest,
         {
             path: LoraDelta(
-                torch.randn(RANK, columns, generator=generator),
-                torch.randn(rows, RANK, generator=generator),
+                torch.randn(RANK, columns, generator=generator).numpy(),
+                torch.randn(rows, RANK, generator=generator).numpy(),
                 0.05,
             )
             for path, (rows, columns) in shapes().items()
@@ -73,7 +73,7 @@ def write_checkpoint(folder: Path, base: BaseModel) -> Path:
 def test_engine_and_torch_agree_on_answers_losses_and_options(make_engine, tiny_model_path):
     base = BaseModel.read(tiny_model_path)
     engine = EngineBackend(make_engine(), base, 4)
-    other = TorchBackend(tiny_model_path)
+    other = TensorBackend(tiny_model_path)
     for adapter in (None, random_adapter(base)):
         ours, theirs = engine.attach(adapter), other.attach(adapter)
         loss, expected = (one.loss(ASKED, "left", at) for one, at in ((engine, ours), (other, theirs)))

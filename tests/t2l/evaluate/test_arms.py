@@ -4,6 +4,7 @@ examples."""
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ def adapter(text: str) -> LoraAdapter:
     """An adapter that differs by text."""
     generator = torch.Generator().manual_seed(sum(text.encode()))
     return LoraAdapter(
-        "base", {"m": LoraDelta(torch.randn(1, 2, generator=generator), torch.ones(2, 1), 1.0)}
+        "base", {"m": LoraDelta(torch.randn(1, 2, generator=generator).numpy(), np.ones((2, 1), np.float32), 1.0)}
     )
 
 
