@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 
 FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
 EPILOG = """\
-The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C saves;
-the same command goes on where it stopped, also with more --steps. --export writes the checkpoint the server loads
+The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C and
+SIGTERM save; the same command goes on where it stopped, also with more --steps. --export writes the checkpoint the server loads
 (hypernetwork.path in config.toml); --plot draws the log.
 
 example:
@@ -21,7 +22,7 @@ example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("train", help="train the multi-task LoRA or the hypernetwork")
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="hypernet|mt-lora|t2l-style|strengths")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="hypernet|mt-lora|t2l-style|replies|strengths")
     for kind, about in (
         ("hypernet", "a shared LoRA and the gates by which a task description steers it"),
         ("mt-lora", "one multi-task LoRA that sees no description: the baseline"),
@@ -42,6 +43,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                          help="share of examples from procedural families (default: %(default)s)")  # fmt: skip
         one.add_argument("--breadth", type=int, default=0, metavar="N",
                          help="only the first N operations of each kind of procedural input; 0 = all")  # fmt: skip
+        one.add_argument("--replies", metavar="FILE", default="", help="mix in these replies (`et2l train replies`)")
+        one.add_argument("--replies-share", type=float, default=0.1, metavar="SHARE", help="(default: %(default)s)")
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
         one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
@@ -50,6 +53,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--export", type=Path, metavar="DIR", help="write the checkpoint there at the end")
         one.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and development scores")
         one.add_argument("--json", action="store_true", help="print the last record as JSON")
+    about = "collect the base model's own good replies, to keep in the training mix what it can do"
+    one = kinds.add_parser("replies", help="collect replies of the base model to keep in the mix", description=about)
+    one.set_defaults(run=run_replies)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
+    one.add_argument("--open", type=_names, required=True, metavar="A,B", help="tasks of open requests")
+    one.add_argument("--worked", type=_names, required=True, metavar="A,B", help="tasks of word problems (numeric)")
+    one.add_argument("--count", type=int, default=200, help="requests asked; wrong replies are left out "
+                     "(default: %(default)s)")  # fmt: skip
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="JSON Lines; kept on Ctrl-C")
+    one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
     about = "choose how strongly each skill's adapter may act, on development rows of tasks that were not trained"
     one = kinds.add_parser("strengths", help="calibrate a checkpoint's strength per skill", description=about)
     one.set_defaults(run=run_strengths)
@@ -76,11 +90,14 @@ def run(args: argparse.Namespace) -> int:
     if args.export and args.kind == "t2l-style":
         print("et2l train: a t2l-style run is measured (log.jsonl), not exported", file=sys.stderr)
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has set a background job to ignore Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     device = _device(args)
     config = load_config(args.config)
     settings = TrainSettings(
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
-        procedural_share=args.procedural, breadth=args.breadth, family=FAMILIES[args.kind], seed=args.seed,
+        procedural_share=args.procedural, breadth=args.breadth, replies=args.replies,
+        replies_share=args.replies_share, family=FAMILIES[args.kind], seed=args.seed,
         eval_every=args.eval_every,
     )  # fmt: skip
     try:
@@ -107,6 +124,36 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(last | {"settings": dataclasses.asdict(settings)}))
     return 0
+
+
+def run_replies(args: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+
+    from adapters.gguf_file import BaseModel
+    from proxy.commands.eval import open_backend
+    from proxy.config import load_config
+    from t2l.evaluate.data import DataError
+    from t2l.train.replies import collect, write_replies
+
+    config = load_config(args.config)
+    kept: list = []
+    try:
+        with ExitStack() as stack:
+            backend = open_backend("engine", config, BaseModel.read(config.model.path), stack)
+            for reply in collect(backend, args.data, args.open, args.worked, args.count, args.seed):
+                kept.append(reply)
+    except DataError as exc:
+        print(f"et2l train: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what was collected is kept", file=sys.stderr)
+    write_replies(kept, args.output)
+    print(f"{len(kept)} replies kept in {args.output}", file=sys.stderr)
+    return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def run_strengths(args: argparse.Namespace) -> int:

@@ -11,7 +11,9 @@ import difflib
 import fnmatch
 import gzip
 import json
+import os
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +154,13 @@ class EvalData:
             for number, row in _rows(path):
                 item = _item(row, f"{path.name}:{number}")
                 self._items.setdefault(item.task, []).append(item)
+
+
+def instruction_prefix(prompts: Sequence[str]) -> str:
+    """What all prompts of a task begin with, cut after the last blank line, else colon: its instruction, or ""."""
+    common = os.path.commonprefix(list(prompts))  # noqa: RUF071 - characters are what is wanted
+    ends = [match.end() for match in re.finditer(r"\n\n", common)] or [m.end() for m in re.finditer(r":\s", common)]
+    return common[: ends[-1]] if ends and ends[-1] > 15 else ""
 
 
 def _stem(path: Path) -> str:

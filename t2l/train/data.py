@@ -1,30 +1,44 @@
-"""Training examples: procedural families mixed with real tasks, the instruction mostly in the description alone.
+"""Training examples: procedural families, real tasks and the base model's own replies, mixed.
 
 Real tasks come from a folder in the format that `t2l/evaluate/data.py` reads. Only `train` rows of tasks meant for
 training are ever used, and a fixed eighth of those tasks is held out whole (`is_held_out`) for measuring how the
-adapters do on tasks never seen.
+adapters do on tasks never seen. The instruction stands in the description alone most of the time; the input must not
+tell it either, so real inputs come in other answer formats and under operations that fit any text, too.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import os
 import random
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from t2l.enhancer import apply_rules
-from t2l.evaluate.data import EvalData, Item
+from t2l.evaluate.data import EvalData, Item, instruction_prefix
 from t2l.skills import load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
+from t2l.train.families import Item as ProceduralItem
+from t2l.train.families.core import vary
+from t2l.train.families.formats import fitting
+from t2l.train.replies import read_replies
 
 MAX_PROMPT_CHARS = 450
 MAX_ANSWER_CHARS = 240
 MIN_ITEMS = 10
 HELD_OUT_SHARE = 8
+REAL_PLACES = (0.2, 0.25)
+"""Of real examples, the shares that have the instruction in the prompt and in the system text as well, as served."""
+PROCEDURAL_PLACES = (0.0, 0.15)
+FORMATTED, SHORT_ANSWER = 0.3, 80
+"""Share of short real answers (in characters) that get a format from the description."""
+WITH_SIBLING = 0.25
+"""Share of real inputs that come under an operation for any text as well."""
+
+KIND_WEIGHTS = {"quiz": 3}
+"""Kinds of procedural input drawn more often than the others (1): binding an option to its letter takes practice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +55,6 @@ class Example:
 def is_held_out(task: str) -> bool:
     """Whether a real task is kept out of training whole: one in HELD_OUT_SHARE, by its name."""
     return int(hashlib.sha256(task.encode()).hexdigest(), 16) % HELD_OUT_SHARE == 0
-
-
-def instruction_prefix(prompts: Sequence[str]) -> str:
-    """What all prompts of a task begin with, cut after the last blank line, else colon: its instruction, or ""."""
-    common = os.path.commonprefix(list(prompts))  # noqa: RUF071 - characters are what is wanted
-    ends = [match.end() for match in re.finditer(r"\n\n", common)] or [m.end() for m in re.finditer(r":\s", common)]
-    return common[: ends[-1]] if ends and ends[-1] > 15 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +74,37 @@ class RealTask:
         return item.bare_prompt.removeprefix(self.prefix)
 
     def example(self, rng: random.Random) -> Example:
-        """A random item; instruction in the description only (70 %), in the prompt too (20 %) or in the system text."""
+        """A random item, sometimes with a format of its own, the instruction where `REAL_PLACES` puts it."""
         item = rng.choice(self.items)
-        description = rng.choice(self.descriptions)
-        where = rng.random()
-        prompt = item.prompt if where >= 0.8 else self.bare(item)
-        system = description if 0.7 <= where < 0.8 else ""
-        return Example(self.name, description, system, prompt, item.answer)
+        description, answer = rng.choice(self.descriptions), item.answer
+        if rng.random() < FORMATTED and len(answer) <= SHORT_ANSWER and "\n" not in answer:
+            description, answer = _formatted(description, answer, rng)
+        system, in_prompt = _placed(description, REAL_PLACES, rng)
+        return Example(self.name, description, system, item.prompt if in_prompt else self.bare(item), answer)
+
+    def sibling(self, prompt: str, rng: random.Random) -> Example | None:
+        """The same input under an operation that fits any text; None where the one drawn does not fit."""
+        task = rng.choice(_any_text())
+        answer = task.answer(ProceduralItem(task.kind, prompt, prompt))
+        return Example(task.name, task.describe(rng), "", prompt, answer) if answer else None
+
+
+@functools.cache
+def _any_text() -> tuple[Task, ...]:
+    return tuple(task for task in tasks() if task.kind == "anything" and split_of(task) == "train")
+
+
+def _formatted(description: str, answer: str, rng: random.Random) -> tuple[str, str]:
+    """The task with an answer format named at the end of its description."""
+    form = rng.choice(fitting("token"))
+    do = vary(form.do, rng)
+    return f"{description.rstrip(' .')}. {do[:1].upper()}{do[1:]}.", str(form.render(answer))
+
+
+def _placed(description: str, places: tuple[float, float], rng: random.Random) -> tuple[str, bool]:
+    """Where else the instruction stands: (system text, whether in the prompt). places: their probabilities."""
+    where, (in_prompt, in_system) = rng.random(), places
+    return description if in_prompt <= where < in_prompt + in_system else "", where < in_prompt
 
 
 def real_tasks(folder: Path, split: str, held_out: bool) -> tuple[RealTask, ...]:
@@ -117,9 +148,12 @@ def _pick_operations(operations: list[str], count: int, rng: random.Random) -> l
     return picked + rng.sample(single, min(count - len(picked), len(single)))
 
 
-def _siblings(by_kind: dict[str, list[Task]], rng: random.Random, siblings: int) -> list[Example]:
+def _siblings(
+    by_kind: dict[str, list[Task]], rng: random.Random, siblings: int, places: tuple[float, float] = (0.0, 0.0)
+) -> list[Example]:
     while True:
-        kind = rng.choice([kind for kind in KINDS if kind in by_kind])
+        kinds = [kind for kind in KINDS if kind in by_kind]
+        (kind,) = rng.choices(kinds, [KIND_WEIGHTS.get(kind, 1) for kind in kinds])
         item = make_item(kind, rng)
         # Operations first, then one format each: an operation that fits many formats would crowd the others out.
         by_operation: dict[str, list[Task]] = defaultdict(list)
@@ -131,7 +165,9 @@ def _siblings(by_kind: dict[str, list[Task]], rng: random.Random, siblings: int)
             task = rng.choice(by_operation[operation])
             answer = task.answer(item)
             if answer:
-                found.append(Example(task.name, task.describe(rng), "", item.text, answer))
+                description = task.describe(rng)
+                system, _ = _placed(description, places, rng)
+                found.append(Example(task.name, description, system, item.text, answer))
         if found:
             return found
 
@@ -141,14 +177,19 @@ class Mixture:
 
     A third of the descriptions stand as the pipeline words them, so that the network knows those forms: after the
     enhancer's rules, or in a skill's template. breadth: only the first so many operations of each kind of input, often
-    enough to be learnt in a short run; 0 = all.
+    enough to be learnt in a short run; 0 = all. replies: a file of `t2l.train.replies`, of which `replies_share` of
+    the examples are taken.
     """
 
-    def __init__(self, folder: Path, seed: int, procedural_share: float, breadth: int = 0) -> None:
+    def __init__(
+        self, folder: Path, seed: int, procedural_share: float, breadth: int = 0, replies: Path | None = None,
+        replies_share: float = 0.0,
+    ) -> None:  # fmt: skip
         self._skills = load_skills(None)
         self._rng = random.Random(seed)
-        self._share = procedural_share
+        self._share, self._replies_share = procedural_share, replies_share if replies else 0.0
         self._real = real_tasks(folder, "train", held_out=False)
+        self._replies = read_replies(replies) if replies else ()
         self._by_kind: dict[str, list[Task]] = defaultdict(list)
         for task in procedural_tasks("train", breadth):
             self._by_kind[task.kind].append(task)
@@ -156,12 +197,24 @@ class Mixture:
     def draw(self, count: int) -> list[Example]:
         """The next `count` examples, in groups of up to four procedural tasks over one input."""
         drawn: list[Example] = []
+        rest = 1 - self._replies_share
+        # A group of four procedural examples is drawn a quarter as often as their share says.
+        weights = (self._replies_share, rest * self._share / 4, rest * (1 - self._share))
         while len(drawn) < count:
-            if self._rng.random() < self._share / (4 - 3 * self._share):  # groups of 4 against single real examples
-                drawn += _siblings(self._by_kind, self._rng, 4)
+            (sort,) = self._rng.choices(("reply", "procedural", "real"), weights)
+            if sort == "reply":
+                drawn.append(Example("reply", *self._rng.choice(self._replies)))
+            elif sort == "procedural":
+                drawn += _siblings(self._by_kind, self._rng, 4, PROCEDURAL_PLACES)
             else:
-                drawn.append(self._rng.choice(self._real).example(self._rng))
+                drawn += self._real_group()
         return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
+
+    def _real_group(self) -> list[Example]:
+        task = self._rng.choice(self._real)
+        example = task.example(self._rng)
+        other = task.sibling(example.prompt, self._rng) if self._rng.random() < WITH_SIBLING else None
+        return [example, other] if other else [example]
 
     def _worded(self, description: str) -> str:
         way = self._rng.random()

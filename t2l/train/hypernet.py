@@ -50,6 +50,9 @@ class TrainSettings:
     procedural_share: float = 0.5
     breadth: int = 0
     """Procedural operations of each kind of input, the plainest first; 0 = all."""
+    replies: str = ""
+    """File of the base model's own replies to mix in (replies.py)."""
+    replies_share: float = 0.1
     family: Literal["gated", "plain", "generated"] = "gated"
     """plain: the multi-task LoRA, whose gates all stay 1. generated: a Text-to-LoRA style generator (generated.py)."""
     seed: int = 0
@@ -94,7 +97,10 @@ class Trainer:
             fused=True,
         )  # fmt: skip
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.mixture = Mixture(data, settings.seed, settings.procedural_share, settings.breadth)
+        self.mixture = Mixture(
+            data, settings.seed, settings.procedural_share, settings.breadth,
+            Path(settings.replies) if settings.replies else None, settings.replies_share,
+        )  # fmt: skip
         self._order = random.Random(settings.seed + 1)
         self.step, self.examples_seen, self.tokens_seen, self.seconds = 0, 0, 0, 0.0
         self._base_name, self._base_digest = base_name, base_digest

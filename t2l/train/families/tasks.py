@@ -6,9 +6,11 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from t2l.train.families import (
+    anything,
+    choices,
     code,
     dates,
     languages,
@@ -21,14 +23,14 @@ from t2l.train.families import (
     tables,
     texts,
 )
-from t2l.train.families.core import Format, Item, Kind, Operation
+from t2l.train.families.core import Format, Item, Kind, Operation, Result
 from t2l.train.families.formats import WORKED, fitting
 
 Split = Literal["train", "unseen_pair", "unseen_operation"]
 
 _KINDS: dict[str, Kind] = {
     kind.name: kind
-    for module in (lists, numbers, sentences, records, tables, dates, texts, code, paths, languages)
+    for module in (lists, numbers, sentences, records, tables, dates, texts, code, paths, languages, choices, anything)
     for kind in module.KINDS
 }
 KINDS: tuple[str, ...] = tuple(_KINDS)
@@ -53,6 +55,14 @@ class Task:
     def describe(self, rng: random.Random) -> str:
         """One of many wordings of what to do and how to write the answer."""
         return phrasing.describe(self._kind, self._operation, self._format, rng)
+
+    def imperative(self, rng: random.Random) -> str:
+        """What to do, without how to write the answer."""
+        return self._operation.imperative(rng)
+
+    def compute(self, value: Any) -> Result | None:
+        """What the operation makes of an item's value; None when it does not apply."""
+        return self._operation.compute(value)
 
     def answer(self, item: Item) -> str | None:
         """The one right answer; None when the operation does not apply to this input."""

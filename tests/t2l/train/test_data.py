@@ -1,0 +1,86 @@
+"""t2l/train/data.py: where the instruction stands, formats on real answers, the mix."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+
+from t2l.evaluate.data import Item
+from t2l.train.data import PROCEDURAL_PLACES, REAL_PLACES, Mixture, RealTask, is_held_out
+
+ITEM = Item("t", "1", "train", "Say the colour.\n\nThe sky over Rome?", ("blue",), meta={"input_start": 17})
+TASK = RealTask("t", ("Name the colour.",), "", (ITEM,))
+
+
+def shares(counts: Counter) -> dict:
+    return {name: count / counts.total() for name, count in counts.items()}
+
+
+def test_the_instruction_stands_where_it_is_said_to():
+    rng = random.Random(0)
+    drawn = [TASK.example(rng) for _ in range(2000)]
+    found = shares(Counter((one.prompt == ITEM.prompt, bool(one.system)) for one in drawn))
+    in_prompt, in_system = REAL_PLACES
+    assert found[True, False] == pytest.approx(in_prompt, abs=0.03)
+    assert found[False, True] == pytest.approx(in_system, abs=0.03)
+    assert (True, True) not in found
+    assert all(one.system in ("", one.description) for one in drawn)
+
+
+def test_formats_change_answer_and_description_together():
+    rng = random.Random(0)
+    drawn = [TASK.example(rng) for _ in range(1000)]
+    assert {one.answer for one in drawn if one.description == "Name the colour."} <= {"blue"}
+    formatted = [one for one in drawn if one.answer != "blue"]
+    assert 200 < len(formatted) < 350
+    assert all(one.description.startswith("Name the colour. ") and "blue" in one.answer for one in formatted)
+
+
+def test_long_answers_keep_their_form():
+    rng = random.Random(0)
+    long = RealTask("t", ("d",), "", (Item("t", "1", "train", "p", ("word " * 30,)),))
+    assert {long.example(rng).answer for _ in range(50)} == {"word " * 30}
+
+
+def test_a_real_input_gets_another_task_whose_answer_is_in_the_input():
+    rng = random.Random(0)
+    siblings = [one for _ in range(200) if (one := TASK.sibling("The sky over Rome?", rng))]
+    assert {one.prompt for one in siblings} == {"The sky over Rome?"}
+    answers = {one.answer for one in siblings}
+    assert any("Rome" in answer for answer in answers) and any("received" in answer for answer in answers)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    name = next(f"t{i}" for i in range(50) if not is_held_out(f"t{i}"))
+    info = {"task": name, "split": "train", "descriptions": ["d"]}
+    (tmp_path / "task_descriptions.jsonl").write_text(json.dumps(info))
+    rows = [{"task": name, "split": "train", "prompt": f"p {i}", "answer": "a"} for i in range(12)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reply = {"description": "chat", "system": "", "prompt": "Hi", "answer": "Hello!"}
+    (tmp_path / "replies.jsonl.kept").write_text(json.dumps(reply) + "\n")
+    return tmp_path
+
+
+def test_the_mix_has_the_shares_asked_for_and_resumes(folder):
+    replies = folder / "replies.jsonl.kept"
+    mixture = Mixture(folder, 3, 0.5, 4, replies, 0.1)
+    kinds = Counter("reply" if e.task == "reply" else "p" if "/" in e.task else "real" for e in mixture.draw(4000))
+    found = shares(kinds)
+    assert found["reply"] == pytest.approx(0.1, abs=0.03)
+    assert found["p"] == pytest.approx(0.45, abs=0.08)  # siblings of real inputs count as procedural here
+    state = mixture.state()
+    ahead = mixture.draw(20)
+    mixture.restore(state)
+    assert mixture.draw(20) == ahead
+
+
+def test_without_a_file_there_are_no_replies(folder):
+    assert all(example.task != "reply" for example in Mixture(folder, 3, 0.5, 4).draw(500))
+
+
+def test_some_procedural_instructions_stand_in_the_system_text(folder):
+    drawn = Mixture(folder, 3, 1.0, 4).draw(2000)
+    with_system = sum(bool(example.system) for example in drawn) / len(drawn)
+    assert with_system == pytest.approx(PROCEDURAL_PLACES[1], abs=0.03)
