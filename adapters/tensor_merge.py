@@ -38,10 +38,12 @@ LADDERS = {"q8_0": ("q8_0", "f16", "f32"), "f16": ("f16", "f32"), "auto": ("q6_k
 every weight on a coarse new grid keeps the change on average and buries it in noise
 (docs/results-builds.md)."""
 
-CHUNK_ELEMENTS = 1 << 17
-"""Weights worked on at once by one thread: its buffers (2 MiB) stay in the processor's cache."""
+CHUNK_ELEMENTS, LEAST_ELEMENTS = 1 << 19, 1 << 14
+"""About the most and least weights worked on at once by one thread; its buffers take up to 8 MiB. Of smaller chunks the
+buffers would stay nearer to the processor, but then threads wait longer for each other at the interpreter's lock
+(docs/results-builds.md)."""
 
-SAMPLE_CHUNKS = 4
+SAMPLE_CHUNKS, SAMPLE_ELEMENTS = 4, 1 << 17
 """`auto` looks at this many chunks, evenly spread, before it stores a whole tensor in a type."""
 
 
@@ -87,9 +89,20 @@ class Target:
     a: np.ndarray
     b: np.ndarray
 
-    def chunks(self) -> list[slice]:
-        rows = max(1, CHUNK_ELEMENTS // self.info.shape[1])
-        return [slice(at, min(at + rows, self.info.shape[0])) for at in range(0, self.info.shape[0], rows)]
+    def chunks(self, threads: int) -> list[slice]:
+        """All rows, in equal parts, as many for each thread: none waits long for the others at a tensor's end."""
+        rows, columns = self.info.shape
+        rounds = -(-rows * columns // (CHUNK_ELEMENTS * threads))
+        return self._split(max(-(-rows // (rounds * threads)), LEAST_ELEMENTS // columns, 1))
+
+    def sample(self) -> list[slice]:
+        """A few rows from all over the tensor."""
+        chunks = self._split(max(SAMPLE_ELEMENTS // self.info.shape[1], 1))
+        return chunks[:: max(1, len(chunks) // SAMPLE_CHUNKS)]
+
+    def _split(self, part: int) -> list[slice]:
+        rows = self.info.shape[0]
+        return [slice(at, min(at + part, rows)) for at in range(0, rows, part)]
 
 
 def candidates(store: str, own: GgmlType, columns: int) -> list[GgmlType]:
@@ -108,21 +121,22 @@ def _wide(kind: GgmlType) -> float:
 
 
 class TensorMerger:
-    """Changes tensors one after another. The pool's threads compute and write chunks, each in buffers of its own."""
+    """Changes tensors one after another. The calling thread and `helpers` of the pool's compute and write chunks, each
+    in buffers of its own.
+    """
 
-    def __init__(self, file: PartialFile, store: str, pool: ThreadPoolExecutor) -> None:
-        self.file, self.store, self.pool = file, store, pool
+    def __init__(self, file: PartialFile, store: str, pool: ThreadPoolExecutor, helpers: int) -> None:
+        self.file, self.store, self.pool, self.helpers = file, store, pool, helpers
         self.local = threading.local()
 
     def change(self, target: Target, at: int) -> tuple[GgmlType, Sums]:
         """Store it from byte `at` on, in the first candidate type that keeps the change, or else the last."""
         *tries, last = candidates(self.store, target.kind, target.info.shape[1])
-        chunks = target.chunks()
+        chunks = target.chunks(self.helpers + 1)
         for kind in tries:
-            if self.store == "auto":  # most tries fail, and the K types are slow to write
-                sample = chunks[:: max(1, len(chunks) // SAMPLE_CHUNKS)]
-                if not self._keeps(self._sums(target, kind, sample, None)):
-                    continue
+            # most tries of `auto` fail, and the K types are slow to write
+            if self.store == "auto" and not self._keeps(self._sums(target, kind, target.sample(), None)):
+                continue
             sums = self._sums(target, kind, chunks, at)
             if self._keeps(sums):
                 return kind, sums
@@ -134,9 +148,24 @@ class TensorMerger:
         return sums.gain >= MIN_GAIN
 
     def _sums(self, target: Target, kind: GgmlType, chunks: Sequence[slice], at: int | None) -> Sums:
-        """Merge these rows in one type; write them to a tensor that begins at byte `at`, if given."""
+        """Merge these rows in one type; write them to a tensor that begins at byte `at`, if given.
+
+        Every thread takes one chunk after another by itself: to be woken for each would cost more than its arithmetic.
+        """
+        found: list[Sums] = [Sums()] * len(chunks)
+        waiting = iter(enumerate(chunks))  # shared by the threads: `next` is one step of the interpreter
+
+        def work() -> None:
+            for number, rows in waiting:
+                found[number] = self._chunk(target, kind, rows, at)
+
+        helping = [self.pool.submit(work) for _ in range(min(self.helpers, len(chunks) - 1))]
+        work()
+        for helper in helping:
+            if not helper.cancel():  # else it was busy until now, and nothing is left to do
+                helper.result()
         total = Sums()
-        for sums in self.pool.map(lambda rows: self._chunk(target, kind, rows, at), chunks):
+        for sums in found:  # in order: the same numbers in every run
             total.add(sums)
         return total
 

@@ -27,7 +27,7 @@ from adapters.gguf_rewrite import BLOCK_BYTES, PartialFile
 from adapters.lora import LoraAdapter, LoraDelta
 from adapters.merge import VERSION, merge
 from adapters.peft_file import write_peft
-from adapters.tensor_merge import AUTO_COSINE, AUTO_GAIN, MIN_GAIN, candidates
+from adapters.tensor_merge import AUTO_COSINE, AUTO_GAIN, MIN_GAIN, Target, candidates
 from tests.adapters.tiny_models import (
     HEADS,
     KV_HEADS,
@@ -162,6 +162,29 @@ def test_merging_does_not_import_torch(base, tmp_path):
     command = [sys.executable, "-c", NO_TORCH]
     told = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
     assert told.stdout.split() == [b"out.gguf", b"False"], told.stderr.decode()
+
+
+def test_a_build_is_the_same_whatever_the_pieces_it_was_made_in(base, tmp_path, monkeypatch):
+    """Large files are worked on in many chunks, by several threads, and go to the disk while they are written."""
+    adapter = random_adapter(base, 0.02)
+    whole = merge(base, adapter, tmp_path / "whole.gguf", threads=1)
+    monkeypatch.setattr("adapters.tensor_merge.CHUNK_ELEMENTS", 5000)
+    monkeypatch.setattr("adapters.tensor_merge.LEAST_ELEMENTS", 0)
+    monkeypatch.setattr("adapters.merge.COPY_BYTES", 1000)
+    monkeypatch.setattr("adapters.merge.WRITEBACK_BYTES", 500)
+    pieces = merge(base, adapter, tmp_path / "pieces.gguf", threads=3)
+    assert (tmp_path / "pieces.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+    for one, other in zip(whole.tensors, pieces.tensors, strict=True):
+        assert one.gain == pytest.approx(other.gain, rel=1e-5)
+        assert one.noise_ratio == pytest.approx(other.noise_ratio, rel=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 64])
+@pytest.mark.parametrize("shape", [(1, 32), (128, 896), (4864, 896), (896, 4864), (7, 1 << 21)])
+def test_chunks_hold_every_row_once(shape, threads):
+    info = SimpleNamespace(shape=shape)
+    chunks = Target(info, 0, ggml.type_by_name("f16"), np.empty(0), np.empty(0)).chunks(threads)
+    assert [row for rows in chunks for row in range(rows.start, rows.stop)] == list(range(shape[0]))
 
 
 def test_an_adapter_of_zeros_is_refused(base, tmp_path):
