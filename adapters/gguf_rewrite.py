@@ -66,13 +66,13 @@ def header_bytes(
     replaced = {*dropped, *added, _PADDING_KEY}
     kept = [span for key, span in old.key_spans.items() if key not in replaced]
     with open(path, "rb") as file:
-        values = b"".join(os.pread(file.fileno(), end - start, start) for start, end in kept)
-    values += b"".join(_key_value(key, value) for key, value in added.items())
+        values = [os.pread(file.fileno(), end - start, start) for start, end in kept]  # vocabularies: megabytes
+    values += [_key_value(key, value) for key, value in added.items()]
     infos = b"".join(_tensor_info(slot) for slot in slots)
     head = MAGIC + struct.pack("<IQQ", old.version, len(slots), len(kept) + len(added) + 1)
-    unpadded = len(head) + len(values) + len(_key_value(_PADDING_KEY, "")) + len(infos)
+    unpadded = len(head) + sum(map(len, values)) + len(_key_value(_PADDING_KEY, "")) + len(infos)
     padding = _key_value(_PADDING_KEY, " " * ((old.data_offset - unpadded) % BLOCK_BYTES))
-    return head + values + padding + infos
+    return b"".join((head, *values, padding, infos))
 
 
 def _tensor_info(slot: Slot) -> bytes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,8 @@ from adapters.store import Store
 from proxy import probe as probing
 from proxy.cli import main
 from tests.adapters.tiny_models import random_adapter, write_tiny
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -52,6 +57,23 @@ def test_a_peft_folder_merges_and_the_numbers_are_printed_as_json(base, capsys):
     assert len(record["tensors"]) == 14
     assert Path("out.svg").read_text().startswith("<svg")
     assert read_header(Path("out.gguf")).metadata["et2l.probe.kl"] == pytest.approx(told["kl"])
+
+
+NO_TORCH = """
+import sys
+from proxy import probe
+from proxy.cli import main
+probe.TEXT = probe.TEXT[:60]
+print(main(["merge", "a", "-o", "out.gguf"]), "torch" in sys.modules)
+"""
+
+
+def test_the_whole_command_does_without_torch(base):
+    """Its import takes longer than a merge."""
+    peft(base, "a")
+    command, env = [sys.executable, "-c", NO_TORCH], {**os.environ, "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert told.stdout.splitlines()[-1] == "0 False", told.stdout + told.stderr
 
 
 def test_without_an_output_the_build_goes_to_the_builds_folder(base, capsys):
