@@ -28,7 +28,7 @@ from t2l.gated import load_gated
 from t2l.skills import load_skills
 from t2l.train.base import GatedLora, load_base
 from t2l.train.data import dev_examples
-from t2l.train.measure import GatesOf, example_losses
+from t2l.train.measure import GatesOf, example_scores
 
 BATCH_TOKENS = 2048
 
@@ -88,7 +88,7 @@ def main() -> None:
     report: dict[str, dict[str, list[float]]] = {}
     for name, examples in sets.items():
         report[name] = {
-            arm: example_losses(model, tokenizer, lora, gates_of, examples, BATCH_TOKENS).tolist()
+            arm: example_scores(model, tokenizer, lora, gates_of, examples, BATCH_TOKENS)[0].tolist()
             for arm, gates_of in arms(network, embedder, Enhancer(skills), decomposer).items()
         }
         if not args.json:

@@ -1,25 +1,33 @@
-"""Held-out loss and exact match of the bare model, a multi-task LoRA and the hypernetwork, description by description.
+"""Does the description steer? Loss and exact match on held-out tasks, by what the hypernetwork is told.
 
-python -m bench.steering --data DIR [--checkpoint DIR] [--mt-lora DIR] [--examples 96] [--breadth N] [--json]
+    python -m bench.steering --data DIR [--checkpoint DIR] [--mt-lora DIR] [--examples 96] [--breadth N] [--split dev]
+                             [--hint both] [--json]
 
 Three sets: procedural operation-format pairs never trained on, operations never trained on, real tasks never trained on
-(their dev rows), the instruction in the description alone. --mt-lora: a checkpoint of `et2l train mt-lora`.
+(rows of --split). --hint only: the instruction stands in the description alone; too: in the system text as well, as
+served; both: one after the other. Arms: the bare model without and with the description as system text, the mean
+adapter (mt-lora; or the one that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own, another
+task's or a gibberish description. Each arm's difference from the own description has a paired 95 % bootstrap interval
+over examples.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from bench._numbers import difference
 from proxy.config import load_config
 from t2l.embedder import open_embedder
 from t2l.gated import GatedHypernetwork, load_gated
 from t2l.train.base import GatedLora, load_base
-from t2l.train.data import dev_examples
-from t2l.train.measure import steering
+from t2l.train.data import Example, dev_examples
+from t2l.train.measure import ARMS, steering
 
 BATCH_TOKENS = 2048
 
@@ -30,42 +38,66 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="default: the shipped one of model.name")
     parser.add_argument("--mt-lora", type=Path, metavar="DIR")
     parser.add_argument("--examples", type=int, default=96, help="of each set (default: %(default)s)")
+    parser.add_argument("--sets", default="unseen_pair,unseen_operation,unseen_task", help="default: %(default)s")
     parser.add_argument("--breadth", type=int, default=0, help="as the checkpoint was trained; for the pairs")
+    parser.add_argument("--split", choices=("dev", "test"), default="dev", help="of the real tasks")
+    parser.add_argument("--hint", choices=("only", "too", "both"), default="only")
     parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
     config = load_config(None)
     folder = args.checkpoint or Path("t2l/checkpoints") / config.model.name
     embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
-    sets = dev_examples(args.data, args.examples, args.seed, args.breadth)
-    report = measure(config.model.path, load_gated(folder), embedder, sets)
+    found = dev_examples(args.data, args.examples, args.seed, args.breadth, args.split)
+    sets = asked({name: found[name] for name in args.sets.split(",")}, args.hint)
+    arms = [arm for arm in ARMS if not (args.mt_lora and arm == "mt-lora")]
+    report = measure(config.model.path, load_gated(folder), embedder, sets, arms)
     if args.mt_lora:
-        # An ungated checkpoint answers alike whatever it is told: one arm says it all.
-        plain = measure(config.model.path, load_gated(args.mt_lora), embedder, sets, gated=False)
-        for name, arms in report.items():
-            arms["mt-lora"] = plain[name]["own"]
+        plain = load_gated(args.mt_lora)
+        for name, one in measure(config.model.path, plain, embedder, sets, ["mt-lora"]).items():
+            report[name] |= one
     if args.json:
         print(json.dumps({"checkpoint": str(folder), "examples": args.examples, "sets": report}))
         return
-    for name, arms in report.items():
-        print(f"\n{name.replace('_', ' ')}  (n = {args.examples})\n  {'arm':12}{'loss':>8}{'exact':>8}")
-        for arm, scores in arms.items():
-            print(f"  {arm:12}{scores['loss']:8.3f}{scores['exact']:8.1%}")
+    for name, scores in report.items():
+        print_set(name, scores)
 
 
-def measure(gguf: Path, network: GatedHypernetwork, embedder, sets, gated: bool = True):
-    """See `steering`; gates from the network, or all 1."""
+def asked(sets: Mapping[str, list[Example]], hint: str) -> dict[str, list[Example]]:
+    """The sets as --hint wants them."""
+    only = dict(sets) if hint != "too" else {}
+    if hint == "only":
+        return only
+    too = {f"{name}, hint in the system text too": [replace(one, system=one.description) for one in examples]
+           for name, examples in sets.items()}  # fmt: skip
+    return only | too
+
+
+def measure(
+    gguf: Path, network: GatedHypernetwork, embedder, sets: Mapping[str, Sequence[Example]], arms: Sequence[str]
+) -> dict:
+    """See `steering`."""
     model, tokenizer = load_base(gguf)
-    config = network.config
     lora = GatedLora.of(network)
     lora.attach(model)
 
-    def gates_of(descriptions):
-        if not gated:
-            return torch.ones(len(descriptions), len(config.shapes), config.rank)
+    def gates_of(descriptions: Sequence[str]) -> torch.Tensor:
         return network.network(embedder.embed(list(descriptions)))
 
-    return steering(model, tokenizer, lora, gates_of, sets, BATCH_TOKENS)
+    return steering(model, tokenizer, lora, gates_of, sets, BATCH_TOKENS, arms=arms, mean_gates=network.mean_gates)
+
+
+def print_set(name: str, scores: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    own = scores["own"]
+    print(f"\n{name.replace('_', ' ')} (n = {len(own['loss'])})")
+    print(f"  {'arm':10}{'loss':>7}{'exact':>8}   loss minus own          exact minus own")
+    for arm, found in scores.items():
+        means = [sum(found[what]) / len(found[what]) for what in ("loss", "exact")]
+        gaps = [str(difference(found[what], own[what])) if arm != "own" else "" for what in ("loss", "exact")]
+        print(f"  {arm:10}{means[0]:7.3f}{means[1]:8.1%}   {gaps[0]:24}{gaps[1]}")
 
 
 if __name__ == "__main__":

@@ -74,18 +74,18 @@ class EngineBackend:
         tokens = (*self._answer(answer), *self._end)
         return Likelihood(self._nats(self._prompt(messages), tokens, attached), len(tokens))
 
-    def best_option(self, messages: Messages, options: Sequence[str], attached: Placement) -> int:
+    def option_nats(
+        self, messages: Messages, options: Sequence[str], attached: Placement
+    ) -> tuple[float, ...]:
         prompt = self._prompt(messages)
         answers = [self._answer(option) for option in options]
-        nats: dict[int, float] = {}
-        if all(len(answer) == 1 for answer in answers):
-            # One look at the next token's distribution tells all of them, and the prompt is in the cache
-            # already.
-            top = self._next_token(prompt, attached)
-            nats = {i: -top[answer[0]] for i, answer in enumerate(answers) if answer[0] in top}
-        if not nats:  # a token outside the top is less likely than all inside: no need to ask for it
-            nats = {i: self._nats(prompt, answer, attached) for i, answer in enumerate(answers)}
-        return min(nats, key=nats.__getitem__)
+        # One look at the next token's distribution tells those of one token, and the prompt is in the cache.
+        single = all(len(answer) == 1 for answer in answers)
+        top = self._next_token(prompt, attached) if single else {}
+        return tuple(
+            -top[answer[0]] if answer[0] in top else self._nats(prompt, answer, attached)
+            for answer in answers
+        )
 
     def _next_token(self, prompt: tuple[int, ...], attached: Placement) -> dict[int, float]:
         """Log-probabilities of the likeliest next tokens."""

@@ -29,6 +29,9 @@ from t2l.hypernetwork import CheckpointError
 GATE_RANGE = 3.0
 """Gates lie in 1 +- GATE_RANGE: a rank can be silenced or turned round, but no text can blow an adapter up."""
 
+MEAN_GATES = "mean_gates"
+"""Tensor of a checkpoint: the gates' mean over training descriptions; absent from older ones, which take 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatedConfig:
@@ -74,9 +77,12 @@ class GatedHypernetwork:
     """A trained gated checkpoint. Immutable after loading; `generate` may run on any thread."""
 
     def __init__(
-        self, config: GatedConfig, network: GateNetwork, lora: Mapping[str, torch.Tensor], digest: str, device: str
-    ) -> None:
+        self, config: GatedConfig, network: GateNetwork, lora: Mapping[str, torch.Tensor], mean_gates: torch.Tensor,
+        digest: str, device: str,
+    ) -> None:  # fmt: skip
         self.config = config
+        self.mean_gates = mean_gates
+        """(modules, rank): the gates' mean over training descriptions."""
         self.digest = digest
         self._device = torch.device(device)
         self.network = network.to(self._device).eval()
@@ -113,8 +119,8 @@ class GatedHypernetwork:
         return self._b[path]
 
     def multi_task(self) -> LoraAdapter:
-        """The description-independent adapter: all gates 1. A baseline; what the gates start from."""
-        return self._adapter(torch.ones(len(self.config.shapes), self.config.rank, device=self._device))
+        """The description-independent adapter: the average of all that training asked for. A baseline."""
+        return self._adapter(self.mean_gates.to(self._device))
 
     def _adapter(self, gates: torch.Tensor) -> LoraAdapter:
         deltas = {
@@ -136,6 +142,7 @@ def load_gated(folder: Path, device: str = "cpu") -> GatedHypernetwork:
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as exc:
         raise CheckpointError(f"{folder} is no readable gated checkpoint: {exc}") from exc
     network = GateNetwork(config.embedding_dim, config.trunk_width, len(config.shapes), config.rank)
+    mean_gates = tensors.pop(MEAN_GATES, torch.ones(len(config.shapes), config.rank)).float()
     lora = {name.removeprefix("lora."): tensors.pop(name) for name in list(tensors) if name.startswith("lora.")}
     expected = {f"{path}.{half}" for path in config.shapes for half in ("lora_a", "lora_b")}
     if lora.keys() != expected:
@@ -145,11 +152,13 @@ def load_gated(folder: Path, device: str = "cpu") -> GatedHypernetwork:
         a, b = lora[f"{path}.lora_a"], lora[f"{path}.lora_b"]
         if a.shape != (config.rank, in_features) or b.shape != (out_features, config.rank):
             raise CheckpointError(f"{folder}: {path} has lora_a {tuple(a.shape)}, lora_b {tuple(b.shape)}")
+    if mean_gates.shape != (len(config.shapes), config.rank):
+        raise CheckpointError(f"{folder}: {MEAN_GATES} is {tuple(mean_gates.shape)}")
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as exc:
         raise CheckpointError(f"{folder}: gate network does not match config.json: {exc}") from exc
-    return GatedHypernetwork(config, network, lora, checkpoint_digest(folder), device)
+    return GatedHypernetwork(config, network, lora, mean_gates, checkpoint_digest(folder), device)
 
 
 def checkpoint_digest(folder: Path) -> str:

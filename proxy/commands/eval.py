@@ -151,9 +151,9 @@ def open_backend(kind: str, config: Config, base: BaseModel, stack: ExitStack) -
     from proxy.wiring import chosen_device, open_engine
 
     if kind == "torch":
-        from t2l.tensor_backend import TensorBackend
+        from t2l.evaluate.torch_backend import TorchBackend
 
-        return TensorBackend(config.model.path, chosen_device(config.adapt.device))
+        return TorchBackend(config.model.path, chosen_device(config.adapt.device))
     from proxy.eval_backend import EngineBackend
 
     engine = open_engine(config, lambda text: print(text, file=sys.stderr))

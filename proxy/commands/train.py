@@ -12,8 +12,8 @@ from pathlib import Path
 FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
 EPILOG = """\
 The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C and
-SIGTERM save; the same command goes on where it stopped, also with more --steps. --export writes the checkpoint the server loads
-(hypernetwork.path in config.toml); --plot draws the log.
+SIGTERM save; the same command goes on where it stopped, also with more --steps. --export writes the checkpoint the
+server loads (hypernetwork.path in config.toml); --plot draws the log.
 
 example:
   et2l train hypernet --data ../data --run runs/first --steps 2000 --export runs/first/checkpoint

@@ -61,5 +61,5 @@ class Backend(Protocol):
     def loss(self, messages: Messages, answer: str, attached: Any) -> Likelihood:
         """Of the answer with its end-of-turn token, as training counts it."""
 
-    def best_option(self, messages: Messages, options: Sequence[str], attached: Any) -> int:
-        """Index of the answer with the highest summed log-probability, end token not counted."""
+    def option_nats(self, messages: Messages, options: Sequence[str], attached: Any) -> tuple[float, ...]:
+        """Minus the summed log-probability of each answer, end token not counted."""

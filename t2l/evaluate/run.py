@@ -252,8 +252,8 @@ def _answer(backend: Backend, group: Group, work: Work) -> Result:
         reply = backend.generate(work.messages, group.attached, work.max_tokens)
         likelihood = None
         if (gold := _gold_option(work.metric, item)) is not None:
-            best = backend.best_option(work.messages, option_texts(item), group.attached)
-            likelihood = float(best == gold)
+            nats = backend.option_nats(work.messages, option_texts(item), group.attached)
+            likelihood = float(min(range(len(nats)), key=nats.__getitem__) == gold)
         loss = backend.loss(work.messages, item.answer, group.attached)
     except BackendError as exc:
         return Result(

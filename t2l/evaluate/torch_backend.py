@@ -63,9 +63,10 @@ class TorchBackend:
         ids = [*self._ids(answer), self._tokenizer.eos_token_id]
         return Likelihood(self._nats(messages, ids, attached), len(ids))
 
-    def best_option(self, messages: Messages, options: Sequence[str], attached: LoraAdapter | str) -> int:
-        nats = [self._nats(messages, self._ids(option), attached) for option in options]
-        return min(range(len(options)), key=nats.__getitem__)
+    def option_nats(
+        self, messages: Messages, options: Sequence[str], attached: LoraAdapter | str
+    ) -> tuple[float, ...]:
+        return tuple(self._nats(messages, self._ids(option), attached) for option in options)
 
     def _nats(self, messages: Messages, answer: Sequence[int], attached: LoraAdapter | str) -> float:
         prompt = self._prompt(messages, len(answer))
@@ -107,7 +108,7 @@ class _Attached:
 def _add(delta: LoraDelta):
     def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         (x,) = inputs
-        a, b = delta.a.to(x.device, x.dtype), delta.b.to(x.device, x.dtype)
+        a, b = (torch.from_numpy(side).to(x.device, x.dtype) for side in (delta.a, delta.b))
         return output + delta.scaling * functional.linear(functional.linear(x, a), b)
 
     return hook

@@ -231,8 +231,10 @@ class Mixture:
         self._rng.setstate(state)
 
 
-def dev_examples(folder: Path, count: int, seed: int, breadth: int = 0) -> dict[str, list[Example]]:
-    """For measuring while training, hint only: unseen procedural pairs and operations, unseen real tasks (dev rows).
+def dev_examples(
+    folder: Path, count: int, seed: int, breadth: int = 0, real_split: str = "dev"
+) -> dict[str, list[Example]]:
+    """For measuring, hint only: unseen procedural pairs and operations, unseen real tasks (rows of `real_split`).
 
     breadth: the pairs are of the operations that a run of this breadth trains; see `Mixture`.
     """
@@ -241,7 +243,7 @@ def dev_examples(folder: Path, count: int, seed: int, breadth: int = 0) -> dict[
     for split, kept in (("unseen_pair", breadth), ("unseen_operation", 0)):
         chosen = procedural_tasks(split, kept)
         found[split] = [procedural_examples(chosen, rng, 1)[0] for _ in range(count)]
-    held_out = real_tasks(folder, "dev", held_out=True)
+    held_out = real_tasks(folder, real_split, held_out=True)
     found["unseen_task"] = []
     for index in range(count):
         task = held_out[index % len(held_out)]

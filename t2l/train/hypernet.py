@@ -20,13 +20,13 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from t2l.embedder import TextEmbedder
-from t2l.gated import GatedConfig, GateNetwork, load_gated
+from t2l.gated import MEAN_GATES, GatedConfig, GateNetwork, load_gated
 from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
 from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example, Mixture, dev_examples
 from t2l.train.generated import CodeNetwork, GeneratedLora, adapted_only
-from t2l.train.measure import steering
+from t2l.train.measure import means, steering
 
 POOL_BATCHES = 8
 """Batches drawn and sorted by length together: less padding, at the price of more even batches."""
@@ -167,10 +167,9 @@ class Trainer:
         return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
 
     def evaluate(self, dev: dict[str, list[Example]]) -> dict:
-        """See `steering`."""
-        return steering(
-            self.model, self.tokenizer, self.lora, self._gates, dev, 4 * self.settings.batch_tokens, self.device
-        )
+        """The means of `steering`."""
+        batch_tokens = 4 * self.settings.batch_tokens
+        return means(steering(self.model, self.tokenizer, self.lora, self._gates, dev, batch_tokens, self.device))
 
     def _log(self, record: dict) -> None:
         with (self.run / "log.jsonl").open("a") as file:
@@ -214,13 +213,18 @@ class Trainer:
         if checkpoint.config.shapes != self.shapes or checkpoint.config.rank != self.settings.rank:
             raise CheckpointError(f"{folder} adapts other layers or another rank than this run")
         self.gates.load_state_dict(checkpoint.network.state_dict())
-        descriptions = [example.description for example in self.mixture.draw(MEAN_OVER)]
+        mean = self._mean_gates()
         with torch.no_grad():
-            mean = self.gates(self._embedder.embed(descriptions).to(self.device)).mean(dim=0)  # (modules, rank)
             for index, path in enumerate(self.lora.paths):
                 self.lora.a[index].copy_(checkpoint.lora_a(path))
                 gate = mean[index] if self.settings.family == "plain" else 1
                 self.lora.b[index].copy_(checkpoint.lora_b(path) * gate)
+
+    @torch.no_grad()
+    def _mean_gates(self) -> torch.Tensor:
+        """(modules, rank): of the gate network, over the mixture's next descriptions."""
+        texts = [example.description for example in self.mixture.draw(MEAN_OVER)]
+        return self.gates(self._embedder.embed(texts).to(self.device)).mean(dim=0)
 
     def export(self, folder: Path, notes: dict) -> None:
         """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network.
@@ -235,6 +239,8 @@ class Trainer:
             tensors[f"lora.{path}.lora_a"] = a.detach().half().cpu()
             tensors[f"lora.{path}.lora_b"] = b.detach().half().cpu()
         tensors |= {name: tensor.detach().float().cpu() for name, tensor in self.gates.state_dict().items()}
+        if self.settings.family == "gated":
+            tensors[MEAN_GATES] = self._mean_gates().cpu()
         config = GatedConfig(
             self._base_name, self._base_digest, self._embedder.digest, self._embedder.dim, self.settings.rank,
             self.settings.scaling, self.settings.trunk_width, self.shapes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -13,7 +14,9 @@ from t2l.train.base import GatedLora, answer_logits
 from t2l.train.batches import Batch, bucketed, collate, tokenize
 from t2l.train.data import Example
 
-ARMS = ("base", "own", "other", "gibberish")
+ARMS = ("base", "base-desc", "mt-lora", "own", "other", "gibberish")
+"""base-desc: no adapter, the description as system text. mt-lora: the mean gates, whatever the description."""
+TRAINING_ARMS = ("base", "own", "other", "gibberish")
 
 GatesOf = Callable[[Sequence[str]], torch.Tensor | None]
 """Descriptions -> gates (k, modules, rank); None = no adapter."""
@@ -22,31 +25,38 @@ GatesOf = Callable[[Sequence[str]], torch.Tensor | None]
 @torch.no_grad()
 def steering(
     model: nn.Module, tokenizer, lora: GatedLora, gates_of: GatesOf, sets: Mapping[str, Sequence[Example]],
-    batch_tokens: int, device: str = "cpu",
-) -> dict[str, dict[str, dict[str, float]]]:  # fmt: skip
-    """By set and arm: `loss` in nats per answer token (end token included) and `exact`, the share of exact answers.
+    batch_tokens: int, device: str = "cpu", arms: Sequence[str] = TRAINING_ARMS,
+    mean_gates: torch.Tensor | None = None,
+) -> dict[str, dict[str, dict[str, list[float]]]]:  # fmt: skip
+    """By set and arm, of each example: `loss` in nats per answer token (end token included) and `exact`, 1 or 0.
 
-    base: no adapter. other: the description of another example of the set (a rotation by half). The same examples
-    under every arm, so arms may be compared item by item.
+    arms: of ARMS; mt-lora needs `mean_gates` (modules, rank). other: the description of another example of the set (a
+    rotation by half). The same examples under every arm, in the same order, so arms may be compared example by example.
     """
     rng = random.Random(99)
     report = {}
     for name, examples in sets.items():
-        rows = [tokenize(tokenizer, example) for example in examples]
         own = [example.description for example in examples]
-        texts = {"own": own, "other": own[len(own) // 2 :] + own[: len(own) // 2],
-                 "gibberish": [gibberish(text, rng) for text in own]}  # fmt: skip
+        texts = {"other": own[len(own) // 2 :] + own[: len(own) // 2], "gibberish": [gibberish(x, rng) for x in own]}
         report[name] = {}
-        for arm in ARMS:
-            given = dict(zip(map(id, examples), texts.get(arm, own), strict=True))
-            total, tokens, exact = 0.0, 0, 0
-            for group in bucketed(rows, batch_tokens, None):
-                batch = collate(group, device)
-                lora.gates = None if arm == "base" else gates_of([given[id(example)] for example in batch.examples])
-                loss, hit = answer_scores(model, batch)
-                total, tokens, exact = total + loss.sum().item(), tokens + len(loss), exact + int(hit.sum())
-            report[name][arm] = {"loss": round(total / tokens, 4), "exact": round(exact / len(rows), 4)}
+        for arm in arms:
+            told = zip(examples, texts.get(arm, own), strict=True)
+            described = [replace(example, description=text) for example, text in told]
+            if arm == "base-desc":
+                described = [replace(example, system=example.description) for example in examples]
+            gates = {"base": lambda _: None, "base-desc": lambda _: None,
+                     "mt-lora": lambda found: mean_gates.expand(len(found), -1, -1)}.get(arm, gates_of)  # fmt: skip
+            losses, exact = example_scores(model, tokenizer, lora, gates, described, batch_tokens, device)
+            report[name][arm] = {"loss": losses.tolist(), "exact": exact.tolist()}
     return report
+
+
+def means(report: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> dict:
+    """A report of `steering` with the mean over the examples in place of their numbers."""
+    return {
+        name: {arm: {what: round(sum(x) / len(x), 4) for what, x in found.items()} for arm, found in arms.items()}
+        for name, arms in report.items()
+    }
 
 
 @torch.no_grad()
@@ -65,22 +75,23 @@ def answer_scores(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.T
 
 
 @torch.no_grad()
-def example_losses(
+def example_scores(
     model: nn.Module, tokenizer, lora: GatedLora, gates_of: GatesOf, examples: Sequence[Example], batch_tokens: int,
     device: str = "cpu",
-) -> torch.Tensor:  # fmt: skip
-    """(examples,): mean nats per answer token of each, in the order given."""
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """(examples,) each, in the order given: mean nats per answer token, and 1 where greedy decoding is exact."""
     rows = [tokenize(tokenizer, example) for example in examples]
     place = {id(row): index for index, row in enumerate(rows)}
-    means = torch.zeros(len(rows))
+    means, exact = torch.zeros(len(rows)), torch.zeros(len(rows))
     for group in bucketed(rows, batch_tokens, None):
         batch = collate(group, device)
         lora.gates = gates_of([example.description for example in batch.examples])
-        loss, _ = answer_scores(model, batch)
+        loss, hit = answer_scores(model, batch)
         owner = batch.answer[:, 1:].nonzero()[:, 0]
         sums = torch.zeros(len(group), device=loss.device).index_add_(0, owner, loss)
-        means[[place[id(row)] for row in group]] = (sums / owner.bincount()).cpu()
-    return means
+        places = [place[id(row)] for row in group]
+        means[places], exact[places] = (sums / owner.bincount()).cpu(), hit.float().cpu()
+    return means, exact
 
 
 def gibberish(text: str, rng: random.Random) -> str:

@@ -25,7 +25,7 @@ from t2l.evaluate.data import EvalData
 from t2l.gated import GatedHypernetwork
 from t2l.train.base import GatedLora, load_base
 from t2l.train.data import MIN_ITEMS, Example, instruction_prefix, is_held_out
-from t2l.train.measure import GatesOf, example_losses
+from t2l.train.measure import GatesOf, example_scores
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MAX_CHARS = 700
@@ -101,7 +101,7 @@ def calibrate(
         for skill, given in sorted(candidates.items()):
             losses = []
             for strength in STRENGTHS:
-                losses.append(example_losses(model, tokenizer, lora, at(strength), given, BATCH_TOKENS, device))
+                losses.append(example_scores(model, tokenizer, lora, at(strength), given, BATCH_TOKENS, device)[0])
                 bar.update(len(given))
             by_strength = torch.stack(losses)  # (strengths, examples)
             means = tuple(round(mean, 4) for mean in by_strength.mean(1).tolist())

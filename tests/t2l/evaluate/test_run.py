@@ -49,8 +49,8 @@ class FakeBackend:
     def loss(self, messages, answer, attached):
         return Likelihood(1.0 if messages[0]["content"] else 4.0, len(answer) + 1)
 
-    def best_option(self, messages, options, attached):
-        return 0
+    def option_nats(self, messages, options, attached):
+        return tuple(float(place) for place in range(len(options)))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from t2l.train import hypernet
 from t2l.train.base import GatedLora, adapted_shapes, answer_loss
 from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example
-from t2l.train.hypernet import Trainer, TrainSettings, learning_rate
-from t2l.train.measure import answer_scores, gibberish
+from t2l.train.hypernet import MEAN_OVER, Trainer, TrainSettings, learning_rate
+from t2l.train.measure import ARMS, answer_scores, gibberish, means, steering
 
 TEMPLATE = (
     "{% for m in messages %}<s> {{ m.role }} {{ m.content }} </s> {% endfor %}"
@@ -209,6 +210,7 @@ def test_the_plain_multi_task_lora_leaves_its_gates_alone(trainer):
 def test_the_exported_checkpoint_generates_what_was_trained(trainer, tmp_path):
     run = trainer(steps=6, gate_lr=0.05)
     run.fit()
+    stream = run.mixture.state()
     run.export(tmp_path / "checkpoint", {"note": "test"})
     network = load_gated(tmp_path / "checkpoint")
     embeddings = WordEmbedder().embed(["say left", "go right"])
@@ -221,11 +223,13 @@ def test_the_exported_checkpoint_generates_what_was_trained(trainer, tmp_path):
             torch.testing.assert_close(weight, expected.detach(), atol=2e-4, rtol=2e-2)
     assert adapters[0].digest != adapters[1].digest
     assert all(a.a is b.a for a, b in zip(adapters[0].deltas.values(), adapters[1].deltas.values(), strict=True))
-    multi = network.multi_task()
-    weight = torch.from_numpy(multi.deltas[run.lora.paths[0]].weight())
-    torch.testing.assert_close(
-        weight, (2.0 * run.lora.b[0] @ run.lora.a[0]).detach(), atol=2e-4, rtol=2e-2
-    )
+    run.mixture.restore(stream)
+    texts = [example.description for example in run.mixture.draw(MEAN_OVER)]
+    mean = run.gates(WordEmbedder().embed(texts)).mean(dim=0).detach()
+    torch.testing.assert_close(network.mean_gates, mean)
+    weight = torch.from_numpy(network.multi_task().deltas[run.lora.paths[0]].weight())
+    expected = 2.0 * run.lora.b[0] @ torch.diag(mean[0]) @ run.lora.a[0]
+    torch.testing.assert_close(weight, expected.detach(), atol=2e-4, rtol=2e-2)
 
 
 def test_a_run_may_begin_at_a_checkpoint_and_the_multi_task_lora_at_its_mean_adapter(trainer, tmp_path):
@@ -275,3 +279,30 @@ def test_adapted_shapes_start_at_the_first_layer():
     model, _ = tiny_base()
     shapes = adapted_shapes(model, 2)
     assert len(shapes) == 7 and shapes["model.layers.2.mlp.down_proj"] == (16, 24)
+
+
+def test_steering_tells_every_arm_of_every_example_in_order():
+    model, tokenizer = tiny_base()
+    lora = GatedLora({path: shape for path, shape in adapted_shapes(model, 1).items()}, 2, 2.0,
+                     torch.Generator().manual_seed(0))  # fmt: skip
+    for b in lora.b:
+        torch.nn.init.normal_(b)
+    lora.attach(model)
+    prompts = ["one two two two", "one", "one two"]
+    texts = ["up", "down", "right"]
+    examples = [Example("t", text, "", prompt, "left") for text, prompt in zip(texts, prompts, strict=True)]
+    shape = (len(lora.paths), 2)
+
+    def gates_of(texts):
+        return torch.stack([torch.full(shape, float(len(text))) for text in texts])
+
+    mean = torch.full(shape, 2.0)
+    found = steering(model, tokenizer, lora, gates_of, {"set": examples}, 512, arms=ARMS, mean_gates=mean)["set"]
+    assert set(found) == set(ARMS)
+    for arm, gates, system in (("own", 2.0, ""), ("mt-lora", 2.0, ""), ("base", None, ""), ("base-desc", None, "up")):
+        lora.gates = None if gates is None else torch.full((1, *shape), gates)
+        batch = collate([tokenize(tokenizer, replace(examples[0], system=system))])
+        loss, hit = answer_scores(model, batch)
+        assert found[arm]["loss"][0] == pytest.approx(loss.mean().item(), abs=1e-5), arm
+        assert found[arm]["exact"][0] == float(hit[0])
+    assert means({"set": found})["set"]["own"]["loss"] == pytest.approx(sum(found["own"]["loss"]) / 3, abs=1e-4)
