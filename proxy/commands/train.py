@@ -22,7 +22,7 @@ example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("train", help="train the multi-task LoRA or the hypernetwork")
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="hypernet|mt-lora|t2l-style|replies|strengths")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind, about in (
         ("hypernet", "a shared LoRA and the gates by which a task description steers it"),
         ("mt-lora", "one multi-task LoRA that sees no description: the baseline"),
@@ -75,6 +75,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
     one.add_argument("--json", action="store_true", help="print the losses and the choices as JSON")
+
+
+    about = "learn how a checkpoint's skill adapters and the task's own are weighed, on development rows"
+    one = kinds.add_parser("composer", help="train a checkpoint's composer", description=about)
+    one.set_defaults(run=run_composer)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
+    one.add_argument("--checkpoint", type=Path, required=True, metavar="DIR",
+                     help="composer.safetensors is written there if it helps")  # fmt: skip
+    one.add_argument("--steps", type=int, default=60)
+    one.add_argument("--batch", type=int, default=6, help="examples a step (default: %(default)s)")
+    one.add_argument("--per-task", type=int, default=6, help="examples of each task (default: %(default)s)")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
+    one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
+    one.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -196,6 +211,64 @@ def run_strengths(args: argparse.Namespace) -> int:
     for skill, one in found.items():
         losses = "".join(f"{loss:8.3f}" for loss in one.losses)
         print(f"{skill:24}{one.examples:5}{one.tasks:7}{losses}{one.strength:8}")
+    return 0
+
+
+def run_composer(args: argparse.Namespace) -> int:
+    import torch
+    from tqdm import tqdm
+
+    from proxy.config import load_config
+    from t2l.composer import ComposerSettings, save_network
+    from t2l.decomposer import Decomposer
+    from t2l.embedder import open_embedder
+    from t2l.enhancer import Enhancer
+    from t2l.evaluate.data import DataError
+    from t2l.exemplars import Exemplars
+    from t2l.gated import load_gated
+    from t2l.hypernetwork import CheckpointError
+    from t2l.skills import load_skills
+    from t2l.train.composer import collect, train_composer
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    config, settings = load_config(args.config), ComposerSettings()
+    try:
+        network = load_gated(args.checkpoint)
+        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+        skills = load_skills(config.decomposer.skills)
+        exemplars = Exemplars(skills, embedder)
+        decomposer = Decomposer(skills, embedder, exemplars, config.decomposer.alpha)
+        fit, choice = collect(
+            args.data, network, embedder, Enhancer(skills), decomposer, exemplars.skill_vectors(), args.per_task,
+            args.seed, settings,
+        )  # fmt: skip
+    except (DataError, CheckpointError) as exc:
+        print(f"et2l train: {exc}", file=sys.stderr)
+        return 1
+    if not fit or not choice:
+        print(f"et2l train: {args.data} has development rows of too few tasks outside training", file=sys.stderr)
+        return 1
+    try:
+        with tqdm(total=args.steps, unit="step") as bar:
+            found = train_composer(
+                network, config.model.path, fit, choice, settings, args.steps, args.batch, args.seed,
+                lambda _, loss: bar.set_postfix(loss=f"{loss:.2f}", refresh=False) or bar.update(),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        print("stopped; the checkpoint is as it was", file=sys.stderr)
+        return 130
+    if found.network is not None:
+        learnt = dataclasses.replace(settings, task_share=found.task_share)
+        save_network(found.network, learnt, args.checkpoint)
+    told = {"untrained": found.untrained, "trained": found.trained, "task_share": found.task_share,
+            "examples": found.examples, "written": found.network is not None}  # fmt: skip
+    if args.json:
+        print(json.dumps(told))
+    else:
+        print(f"loss on {found.examples} examples of tasks kept for choosing: untrained {found.untrained:.4f}, trained "
+              f"{found.trained:.4f} (task share {found.task_share:.2f}); "
+              + ("written" if found.network else "not better, nothing written"))  # fmt: skip
     return 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,15 +20,13 @@ from tqdm import tqdm
 from t2l.composer import TASK
 from t2l.decomposer import Decomposer
 from t2l.enhancer import Enhancer
-from t2l.evaluate.data import EvalData
 from t2l.gated import GatedHypernetwork
 from t2l.train.base import GatedLora, load_base
-from t2l.train.data import MIN_ITEMS, Example, instruction_prefix, is_held_out
+from t2l.train.data import MIN_ITEMS, Example
 from t2l.train.measure import GatesOf, example_scores
+from t2l.train.served import served_tasks
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-MAX_CHARS = 700
-"""Of prompt and answer together; longer items are left out, or they would take most of the time."""
 BATCH_TOKENS = 2048
 
 
@@ -52,25 +49,12 @@ def collect(
     Development rows of tasks that training never reads. Their description is the text the adapter is made from, their
     system text the hint as the user wrote it. Raises DataError.
     """
-    data = EvalData(folder)
-    rng = random.Random(seed)
     by_skill: dict[str, list[list[Example]]] = defaultdict(list)
-    for name, info in sorted(data.infos.items()):
-        if info.for_training and not is_held_out(name):
-            continue
-        items = data.items(name, "dev")
-        if len(items) < MIN_ITEMS or not info.descriptions:
-            continue
-        prefix = instruction_prefix([item.bare_prompt for item in items])
-        short = [item for item in items if len(item.prompt) + len(item.answer) <= MAX_CHARS]
-        rng.shuffle(short)
+    for _, items in served_tasks(folder, enhancer, per_skill, seed):
         found: dict[str, list[Example]] = defaultdict(list)
-        for item in short[:per_skill]:
-            description = rng.choice(info.descriptions)
-            enhancement = enhancer.enhance(description)
-            served = Example(name, enhancement.text, description, item.bare_prompt.removeprefix(prefix), item.answer)
-            for score in decomposer.decompose(enhancement.rewritten):
-                found[score.skill.name].append(replace(served, description=score.skill.candidate(enhancement.text)))
+        for served, enhanced in items:
+            for score in decomposer.decompose(enhanced.rewritten):
+                found[score.skill.name].append(replace(served, description=score.skill.candidate(enhanced.text)))
             found[TASK].append(served)
         for skill, candidates in found.items():
             by_skill[skill].append(candidates)
