@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from adapters.lora import LoraAdapter, LoraDelta
 from adapters.merge import cores, merge
 
 ROOT = Path(__file__).parents[1]
+COPY, PEERS = "file copy (cp, sync)", "export-lora + quantize"
 MODEL = ROOT / "models" / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
 
@@ -113,8 +114,8 @@ def compare(args: argparse.Namespace, folder: Path) -> list[Row]:
     quantize = [str(args.peers / "llama-quantize"), "--allow-requantize", str(half), str(final), "Q8_0", threads]
     plan = {
         "file copy (cp)": ([["cp", str(base), str(copy)]], copy),
-        "file copy (cp, sync)": ([["cp", str(base), str(copy)], ["sync", str(copy)]], copy),
-        "export-lora + quantize": ([[*export, "-t", threads], quantize], final),
+        COPY: ([["cp", str(base), str(copy)], ["sync", str(copy)]], copy),
+        PEERS: ([[*export, "-t", threads], quantize], final),
         "export-lora alone": ([[*export, "-t", threads]], half),
     }
     for store in args.stores:
@@ -188,7 +189,20 @@ def text(rows: Sequence[Row]) -> str:
     for r in rows:
         own = "" if r.merge_s is None else f"{r.merge_s:.2f}"
         lines.append(f"| {r.what} | {r.wall_s:.2f} | {r.cpu_s:.2f} | {own} | {r.peak_mib:.0f} | {r.output_mb:.0f} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *ratios({r.what: r for r in rows})])
+
+
+def ratios(rows: Mapping[str, Row]) -> list[str]:
+    """The two aims: a third of the peers' time as a whole process, and twice a copy's time for the merge itself."""
+    peers, copy = rows.get(PEERS), rows.get(COPY)
+    ours = [r for r in rows.values() if r.merge_s is not None]
+    if peers is None or copy is None:
+        return []
+    return ["", *(
+        f"{r.what}: {peers.wall_s / r.wall_s:.1f} times as fast as {PEERS} (aim: 3); "
+        f"without starting Python {r.merge_s / copy.wall_s:.1f} times a {COPY} (aim: 2)"
+        for r in ours
+    )]  # fmt: skip
 
 
 def main() -> None:
