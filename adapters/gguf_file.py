@@ -208,5 +208,5 @@ def _read_delta(
         rows = base.rows_from_gguf(module_path, b)
         # llama.cpp takes an alpha of 0 as "no scaling"
         return module_path, LoraDelta(a, rows, alpha / b.shape[1] if alpha else 1.0)
-    except ValueError as exc:
+    except (ValueError, IndexError) as exc:
         raise AdapterCorrupt(f"{path}: {name}: {exc}") from exc

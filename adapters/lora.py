@@ -41,6 +41,13 @@ def to_half(tensor: np.ndarray) -> np.ndarray | None:
     return half if large_enough and is_finite(half) else None
 
 
+def is_zero(array: np.ndarray) -> bool:
+    """Whether all values are 0 or -0. float16 is looked at as bits: NumPy would convert every value first."""
+    if array.dtype == np.float16:
+        return not (np.ascontiguousarray(array).view(np.uint16) & 0x7FFF).any()
+    return not array.any()
+
+
 def is_finite(tensor: np.ndarray) -> bool:
     """Whether a tensor holds neither inf nor nan."""
     if tensor.dtype == np.float16:  # NumPy compares these one by one; as bits, all of the exponent's are set

@@ -27,7 +27,7 @@ from adapters.errors import BaseModelCorrupt, BuildRefused, DiskFull
 from adapters.ggml import GgmlType
 from adapters.gguf_io import TensorInfo
 from adapters.gguf_rewrite import PartialFile, Slot, Value, copy_range, header_bytes
-from adapters.lora import LoraAdapter, LoraDelta, to_float
+from adapters.lora import LoraAdapter, LoraDelta, is_zero, to_float
 from adapters.tensor_merge import MIN_GAIN, STORES, Sums, Target, TensorMerger, candidates
 
 COPY_BYTES = 1 << 24
@@ -199,7 +199,7 @@ def _changed(base: BaseFiles, adapter: LoraAdapter) -> dict[str, str]:
     return {
         base.model.tensor(path).name: path
         for path, delta in adapter.deltas.items()
-        if delta.scaling and delta.a.any() and delta.b.any()
+        if delta.scaling and not is_zero(delta.a) and not is_zero(delta.b)
     }
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Sums:
         return math.sqrt(max(self.e_e - 2 * self.e_d + self.d_d, 0.0))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Target:
     """One tensor to change.
 
@@ -88,6 +89,11 @@ class Target:
     kind: GgmlType
     a: np.ndarray
     b: np.ndarray
+
+    @cached_property
+    def gram(self) -> np.ndarray:
+        """A A^T, (rank, rank)."""
+        return self.a @ self.a.T
 
     def chunks(self, threads: int) -> list[slice]:
         """All rows, in equal parts, as many for each thread: none waits long for the others at a tensor's end."""
@@ -187,7 +193,9 @@ class TensorMerger:
             self.file.write(raw, at + rows.start * after)
         ggml.dequantize(raw, kind, merged)
         np.subtract(merged, weight, out=merged)
-        return Sums(_dot(merged, delta), _dot(delta, delta), _dot(merged, merged), _dot(weight, weight))
+        b = target.b[rows]
+        d_d = float(np.vdot(b.T @ b, target.gram))  # |B A|^2 = <B^T B, A A^T>, without another pass over the change
+        return Sums(_dot(merged, delta), d_d, _dot(merged, merged), _dot(weight, weight))
 
     def _buffers(self, elements: int, size_bytes: int) -> tuple[np.ndarray, ...]:
         """This thread's three float32 buffers and one of bytes, at least that large."""

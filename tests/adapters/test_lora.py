@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adapters.lora import LoraAdapter, LoraDelta, is_finite, to_float, to_half
+from adapters.lora import LoraAdapter, LoraDelta, is_finite, is_zero, to_float, to_half
 
 PATH = "model.layers.0.mlp.up_proj"
 
@@ -101,3 +101,12 @@ def test_one_bad_value_makes_a_tensor_not_finite(bad, dtype):
     assert is_finite(tensor)
     tensor[1, 2] = bad
     assert not is_finite(tensor)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_zero_is_zero_whatever_its_sign(dtype):
+    zeros = np.array([[0.0, -0.0], [0.0, 0.0]], dtype)
+    assert is_zero(zeros) and is_zero(zeros.T)
+    smallest = zeros.copy()
+    smallest[1, 0] = -np.finfo(dtype).smallest_subnormal
+    assert not is_zero(smallest) and not is_zero(smallest.T)

@@ -28,11 +28,20 @@ def build(folder: Path, family: str, kind: str, ratio: float) -> tuple[Path, Pat
 
 
 @pytest.mark.parametrize("family", NORMS)
-def test_a_merged_build_answers_as_the_attached_adapter_in_every_family(tmp_path, family):
+def test_a_merged_build_answers_as_the_attached_adapter_in_every_family(tmp_path, monkeypatch, family):
+    monkeypatch.setattr(probing, "CLEAR", -1)  # to the end of the text
     found = probe(*build(tmp_path, family, "f32", 0.3), threads=1)
     assert found.kl < 1e-4 < 0.05 < found.base_kl
     assert found.top1 >= 0.99
-    assert found.tokens == 148  # of 150 bytes; "he" is one token, and occurs twice
+    assert found.tokens == 146  # of 150 bytes; "he" is one token, and occurs four times
+
+
+def test_a_clear_case_is_decided_on_the_beginning_and_a_close_one_on_the_whole_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(probing, "FIRST_TOKENS", 64)
+    base, adapter, merged = build(tmp_path, "qwen2", "f32", 0.3)
+    assert probe(base, adapter, merged, threads=1).tokens == 64
+    whole = probe(base, adapter, base, threads=1)  # the adapter is not in it
+    assert whole.tokens > 140 and whole.kl == pytest.approx(whole.base_kl)
 
 
 def test_a_build_without_the_adapter_is_refused(tmp_path):
