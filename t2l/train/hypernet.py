@@ -244,7 +244,8 @@ class Trainer:
         config = GatedConfig(
             self._base_name, self._base_digest, self._embedder.digest, self._embedder.dim, self.settings.rank,
             self.settings.scaling, self.settings.trunk_width, self.shapes,
-            training={"settings": asdict(self.settings), "examples": self.examples_seen, "tokens": self.tokens_seen,
+            training={"settings": asdict(self.settings) | {"replies": Path(self.settings.replies).name},
+                      "examples": self.examples_seen, "tokens": self.tokens_seen,
                       "hours": round(self.seconds / 3600, 2), **notes},
         )  # fmt: skip
         save_file(tensors, folder / "model.safetensors.tmp")
