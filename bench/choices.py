@@ -18,7 +18,7 @@ import argparse
 import json
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +32,13 @@ from t2l.evaluate.backend import Backend
 from t2l.evaluate.data import EvalData, Item
 from t2l.evaluate.prompts import choose_shots, messages
 from t2l.evaluate.scoring import gold_index, option_texts
+from t2l.evaluate.stats import bootstrap_macro, interval
 from t2l.gated import load_gated
 
 TASKS = (
     "arc_easy", "arc_challenge", "boolq", "openbookqa", "piqa", "hellaswag", "winogrande", "commonsense_qa", "pubmedqa",
     "medmcqa",
 )  # fmt: skip
-RESAMPLES = 10_000
 
 
 def main() -> None:
@@ -58,13 +58,15 @@ def main() -> None:
     hits: dict[str, dict[str, list[bool]]] = {}
     with ExitStack() as stack:
         backend = open_backend("engine", config, base, stack)
-        for task in tqdm(args.tasks, unit="task"):
-            items = data.sample(task, args.split, args.limit, args.seed)
-            hits[task] = readings(backend, data, task, items, args.seed)
-            if network:
-                (adapter,) = network.generate(embedder.embed([data.descriptions(task)[0]]))
-                nats = letters(backend, items, (), backend.attach(adapter))
-                hits[task] |= {"t2l letter": right(nats, items), "t2l calibrated": right(calibrated(nats), items)}
+        with suppress(KeyboardInterrupt):  # what is known by then is reported
+            for task in tqdm(args.tasks, unit="task"):
+                items = data.sample(task, args.split, args.limit, args.seed)
+                found = readings(backend, data, task, items, args.seed)
+                if network:
+                    (adapter,) = network.generate(embedder.embed([data.descriptions(task)[0]]))
+                    nats = letters(backend, items, (), backend.attach(adapter))
+                    found |= {"t2l letter": right(nats, items), "t2l calibrated": right(calibrated(nats), items)}
+                hits[task] = found
     if args.json:
         print(json.dumps({task: {name: np.mean(found) for name, found in one.items()} for task, one in hits.items()}))
         return
@@ -119,18 +121,13 @@ def report(hits: dict[str, dict[str, list[bool]]]) -> None:
     for task, found in hits.items():
         shares = (f"{np.mean(found[name]):.1%}" if name in found else "" for name in columns)
         print(f"{task:16}" + "".join(f"{share:>16}" for share in shares))
-    rng = np.random.default_rng(0)
     for name in columns:
-        both = [(found["letter"], found[name]) for found in hits.values() if name in found]
-        means = [[np.mean(one) for one in pair] for pair in both]
-        resampled = np.zeros(RESAMPLES)
-        for letter, other in both:
-            gain = np.array(other, float) - np.array(letter, float)
-            resampled += gain[rng.integers(0, len(gain), (RESAMPLES, len(gain)))].mean(1) / len(both)
-        low, high = np.percentile(resampled, (2.5, 97.5))
-        plain, mean = np.mean(means, axis=0)
-        gained = f"minus letter {mean - plain:+.1%} [{low:+.1%}, {high:+.1%}]"
-        print(f"{name}: mean {mean:.1%} of {len(both)} tasks; {gained}")
+        tables = [np.array([found["letter"], found[name]], float).T for found in hits.values() if name in found]
+        means = bootstrap_macro(tables)  # (resamples, 2)
+        plain, mean = np.mean([table.mean(0) for table in tables], axis=0)
+        gain = interval(mean - plain, means[:, 1] - means[:, 0])
+        gained = f"minus letter {gain.value:+.1%} [{gain.low:+.1%}, {gain.high:+.1%}]"
+        print(f"{name}: mean {mean:.1%} of {len(tables)} tasks; {gained}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+from proxy.commands.eval import names
+
 FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
 EPILOG = """\
 The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C and
@@ -57,8 +59,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one = kinds.add_parser("replies", help="collect replies of the base model to keep in the mix", description=about)
     one.set_defaults(run=run_replies)
     one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
-    one.add_argument("--open", type=_names, required=True, metavar="A,B", help="tasks of open requests")
-    one.add_argument("--worked", type=_names, required=True, metavar="A,B", help="tasks of word problems (numeric)")
+    one.add_argument("--open", type=names, required=True, metavar="A,B", help="tasks of open requests")
+    one.add_argument("--worked", type=names, required=True, metavar="A,B", help="tasks of word problems (numeric)")
     one.add_argument("--count", type=int, default=200, help="requests asked; wrong replies are left out "
                      "(default: %(default)s)")  # fmt: skip
     one.add_argument("--seed", type=int, default=0)
@@ -165,10 +167,6 @@ def run_replies(args: argparse.Namespace) -> int:
     write_replies(kept, args.output)
     print(f"{len(kept)} replies kept in {args.output}", file=sys.stderr)
     return 0
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def run_strengths(args: argparse.Namespace) -> int:

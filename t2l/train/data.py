@@ -73,20 +73,27 @@ class RealTask:
         """The input without the instruction."""
         return item.bare_prompt.removeprefix(self.prefix)
 
-    def example(self, rng: random.Random) -> Example:
-        """A random item, sometimes with a format of its own, the instruction where `REAL_PLACES` puts it."""
+    def examples(self, rng: random.Random) -> list[Example]:
+        """A random item, sometimes with a format of its own, the instruction where `REAL_PLACES` puts it; at times the
+        bare input once more, under an operation that fits any text.
+        """
         item = rng.choice(self.items)
         description, answer = rng.choice(self.descriptions), item.answer
         if rng.random() < FORMATTED and len(answer) <= SHORT_ANSWER and "\n" not in answer:
             description, answer = _formatted(description, answer, rng)
         system, in_prompt = _placed(description, REAL_PLACES, rng)
-        return Example(self.name, description, system, item.prompt if in_prompt else self.bare(item), answer)
+        prompt = item.prompt if in_prompt else self.bare(item)
+        found = [Example(self.name, description, system, prompt, answer)]
+        if rng.random() < WITH_SIBLING and (sibling := _sibling(self.bare(item), rng)):
+            found.append(sibling)
+        return found
 
-    def sibling(self, prompt: str, rng: random.Random) -> Example | None:
-        """The same input under an operation that fits any text; None where the one drawn does not fit."""
-        task = rng.choice(_any_text())
-        answer = task.answer(ProceduralItem(task.kind, prompt, prompt))
-        return Example(task.name, task.describe(rng), "", prompt, answer) if answer else None
+
+def _sibling(text: str, rng: random.Random) -> Example | None:
+    """An input under an operation that fits any text; None where the one drawn does not fit."""
+    task = rng.choice(_any_text())
+    answer = task.answer(ProceduralItem(task.kind, text, text))
+    return Example(task.name, task.describe(rng), "", text, answer) if answer else None
 
 
 @functools.cache
@@ -207,14 +214,8 @@ class Mixture:
             elif sort == "procedural":
                 drawn += _siblings(self._by_kind, self._rng, 4, PROCEDURAL_PLACES)
             else:
-                drawn += self._real_group()
+                drawn += self._rng.choice(self._real).examples(self._rng)
         return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
-
-    def _real_group(self) -> list[Example]:
-        task = self._rng.choice(self._real)
-        example = task.example(self._rng)
-        other = task.sibling(example.prompt, self._rng) if self._rng.random() < WITH_SIBLING else None
-        return [example, other] if other else [example]
 
     def _worded(self, description: str) -> str:
         way = self._rng.random()

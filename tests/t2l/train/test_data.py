@@ -19,7 +19,7 @@ def shares(counts: Counter) -> dict:
 
 def test_the_instruction_stands_where_it_is_said_to():
     rng = random.Random(0)
-    drawn = [TASK.example(rng) for _ in range(2000)]
+    drawn = [TASK.examples(rng)[0] for _ in range(2000)]
     found = shares(Counter((one.prompt == ITEM.prompt, bool(one.system)) for one in drawn))
     in_prompt, in_system = REAL_PLACES
     assert found[True, False] == pytest.approx(in_prompt, abs=0.03)
@@ -30,7 +30,7 @@ def test_the_instruction_stands_where_it_is_said_to():
 
 def test_formats_change_answer_and_description_together():
     rng = random.Random(0)
-    drawn = [TASK.example(rng) for _ in range(1000)]
+    drawn = [TASK.examples(rng)[0] for _ in range(1000)]
     assert {one.answer for one in drawn if one.description == "Name the colour."} <= {"blue"}
     formatted = [one for one in drawn if one.answer != "blue"]
     assert 200 < len(formatted) < 350
@@ -40,13 +40,14 @@ def test_formats_change_answer_and_description_together():
 def test_long_answers_keep_their_form():
     rng = random.Random(0)
     long = RealTask("t", ("d",), "", (Item("t", "1", "train", "p", ("word " * 30,)),))
-    assert {long.example(rng).answer for _ in range(50)} == {"word " * 30}
+    assert {long.examples(rng)[0].answer for _ in range(50)} == {"word " * 30}
 
 
 def test_a_real_input_gets_another_task_whose_answer_is_in_the_input():
     rng = random.Random(0)
-    siblings = [one for _ in range(200) if (one := TASK.sibling("The sky over Rome?", rng))]
-    assert {one.prompt for one in siblings} == {"The sky over Rome?"}
+    siblings = [one for _ in range(800) for one in TASK.examples(rng)[1:]]
+    assert 100 < len(siblings) < 240
+    assert {one.prompt for one in siblings} == {"The sky over Rome?"}, "never with the task's own instruction"
     answers = {one.answer for one in siblings}
     assert any("Rome" in answer for answer in answers) and any("received" in answer for answer in answers)
 
