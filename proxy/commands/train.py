@@ -47,6 +47,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                          help="only the first N operations of each kind of procedural input; 0 = all")  # fmt: skip
         one.add_argument("--replies", metavar="FILE", default="", help="mix in these replies (`et2l train replies`)")
         one.add_argument("--replies-share", type=float, default=0.1, metavar="SHARE", help="(default: %(default)s)")
+        one.add_argument("--lettered-share", type=float, default=0.15, metavar="SHARE",
+                         help="real examples turned into multiple choice (default: %(default)s)")  # fmt: skip
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
         one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
@@ -114,8 +116,8 @@ def run(args: argparse.Namespace) -> int:
     settings = TrainSettings(
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
         procedural_share=args.procedural, breadth=args.breadth, replies=args.replies,
-        replies_share=args.replies_share, family=FAMILIES[args.kind], seed=args.seed,
-        eval_every=args.eval_every,
+        replies_share=args.replies_share, lettered_share=args.lettered_share, family=FAMILIES[args.kind],
+        seed=args.seed, eval_every=args.eval_every,
     )  # fmt: skip
     try:
         base = BaseModel.read(config.model.path)
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         if args.start:
             trainer.start_from(args.start)
         last = trainer.fit()
-    except (DataError, CheckpointError) as exc:
+    except (DataError, CheckpointError, ValueError) as exc:
         print(f"et2l train: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -23,13 +23,14 @@ from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 from t2l.train.families import Item as ProceduralItem
 from t2l.train.families.core import vary
 from t2l.train.families.formats import fitting
+from t2l.train.lettered import OWN_CHOICES, ask_for_letter, lettered, own_choices, short_answers
 from t2l.train.replies import read_replies
 
 MAX_PROMPT_CHARS = 450
 MAX_ANSWER_CHARS = 240
 MIN_ITEMS = 10
 HELD_OUT_SHARE = 8
-REAL_PLACES = (0.2, 0.25)
+REAL_PLACES = (0.15, 0.35)
 """Of real examples, the shares that have the instruction in the prompt and in the system text as well, as served."""
 PROCEDURAL_PLACES = (0.0, 0.15)
 FORMATTED, SHORT_ANSWER = 0.3, 80
@@ -57,7 +58,7 @@ def is_held_out(task: str) -> bool:
     return int(hashlib.sha256(task.encode()).hexdigest(), 16) % HELD_OUT_SHARE == 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RealTask:
     """A task of the data folder with the short items of one split.
 
@@ -87,6 +88,27 @@ class RealTask:
         if rng.random() < WITH_SIBLING and (sibling := _sibling(self.bare(item), rng)):
             found.append(sibling)
         return found
+
+    @functools.cached_property
+    def short_answers(self) -> tuple[str, ...]:
+        return short_answers(self.items)
+
+    @functools.cached_property
+    def own_choices(self) -> bool:
+        return own_choices(self.items[0]) is not None
+
+    def lettered(self, rng: random.Random) -> Example | None:
+        """A random item as multiple choice; None where it does not fit. What the prompt does not say, the description
+        does.
+        """
+        item = rng.choice(self.items)
+        found = lettered(item, item.prompt if rng.random() < 0.5 else self.bare(item), self.short_answers, rng)
+        if found is None:
+            return None
+        description = rng.choice(self.descriptions)
+        if not found.closed or rng.random() < 0.5:
+            description = ask_for_letter(description, rng)
+        return Example(self.name, description, description if rng.random() < 0.5 else "", found.prompt, found.answer)
 
 
 def _sibling(text: str, rng: random.Random) -> Example | None:
@@ -185,17 +207,22 @@ class Mixture:
     A third of the descriptions stand as the pipeline words them, so that the network knows those forms: after the
     enhancer's rules, or in a skill's template. breadth: only the first so many operations of each kind of input, often
     enough to be learnt in a short run; 0 = all. replies: a file of `t2l.train.replies`, of which `replies_share` of
-    the examples are taken.
+    the examples are taken. lettered_share: of the examples, real ones as multiple choice (lettered.py).
+    Raises DataError, and ValueError for shares above 1 together.
     """
 
     def __init__(
         self, folder: Path, seed: int, procedural_share: float, breadth: int = 0, replies: Path | None = None,
-        replies_share: float = 0.0,
+        replies_share: float = 0.0, lettered_share: float = 0.0,
     ) -> None:  # fmt: skip
         self._skills = load_skills(None)
         self._rng = random.Random(seed)
         self._share, self._replies_share = procedural_share, replies_share if replies else 0.0
+        self._lettered_share = lettered_share
+        if not 0 <= self._replies_share + lettered_share < 1:
+            raise ValueError(f"shares {replies_share} of replies and {lettered_share} lettered leave no rest")
         self._real = real_tasks(folder, "train", held_out=False)
+        self._with_choices = tuple(task for task in self._real if task.own_choices)
         self._replies = read_replies(replies) if replies else ()
         self._by_kind: dict[str, list[Task]] = defaultdict(list)
         for task in procedural_tasks("train", breadth):
@@ -204,18 +231,25 @@ class Mixture:
     def draw(self, count: int) -> list[Example]:
         """The next `count` examples, in groups of up to four procedural tasks over one input."""
         drawn: list[Example] = []
-        rest = 1 - self._replies_share
+        rest = 1 - self._replies_share - self._lettered_share
         # A group of four procedural examples is drawn a quarter as often as their share says.
-        weights = (self._replies_share, rest * self._share / 4, rest * (1 - self._share))
+        shares = (self._replies_share, self._lettered_share, rest * self._share / 4, rest * (1 - self._share))
         while len(drawn) < count:
-            (sort,) = self._rng.choices(("reply", "procedural", "real"), weights)
+            (sort,) = self._rng.choices(("reply", "lettered", "procedural", "real"), shares)
             if sort == "reply":
                 drawn.append(Example("reply", *self._rng.choice(self._replies)))
+            elif sort == "lettered":
+                drawn += self._lettered()
             elif sort == "procedural":
                 drawn += _siblings(self._by_kind, self._rng, 4, PROCEDURAL_PLACES)
             else:
                 drawn += self._rng.choice(self._real).examples(self._rng)
         return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
+
+    def _lettered(self) -> list[Example]:
+        own = self._with_choices and self._rng.random() < OWN_CHOICES
+        found = self._rng.choice(self._with_choices if own else self._real).lettered(self._rng)
+        return [found] if found else []
 
     def _worded(self, description: str) -> str:
         way = self._rng.random()

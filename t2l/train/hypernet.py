@@ -23,7 +23,7 @@ from t2l.embedder import TextEmbedder
 from t2l.gated import MEAN_GATES, GatedConfig, GateNetwork, load_gated
 from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
-from t2l.train.batches import bucketed, collate, tokenize
+from t2l.train.batches import Batch, bucketed, collate, tokenize
 from t2l.train.data import Example, Mixture, dev_examples
 from t2l.train.generated import CodeNetwork, GeneratedLora, adapted_only
 from t2l.train.measure import means, steering
@@ -53,6 +53,8 @@ class TrainSettings:
     replies: str = ""
     """File of the base model's own replies to mix in (replies.py)."""
     replies_share: float = 0.1
+    lettered_share: float = 0.15
+    """Real examples turned into multiple choice (lettered.py)."""
     family: Literal["gated", "plain", "generated"] = "gated"
     """plain: the multi-task LoRA, whose gates all stay 1. generated: a Text-to-LoRA style generator (generated.py)."""
     seed: int = 0
@@ -66,6 +68,15 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
     """Factor on the learning rates at `step` (0-based)."""
     decay = max(1, settings.steps // 5)
     return min(1.0, (step + 1) / settings.warmup, max(0.02, (settings.steps - step) / decay))
+
+
+def answer_weights(batch: Batch) -> torch.Tensor:
+    """(answer tokens,): one over the root of the answer's length, end token included.
+
+    By the token, long answers drown the letters and labels in which a task shows; by the example, they are not learnt.
+    """
+    owner = batch.answer[:, 1:].nonzero()[:, 0]
+    return owner.bincount()[owner].float().rsqrt()
 
 
 class Trainer:
@@ -100,6 +111,7 @@ class Trainer:
         self.mixture = Mixture(
             data, settings.seed, settings.procedural_share, settings.breadth,
             Path(settings.replies) if settings.replies else None, settings.replies_share,
+            settings.lettered_share,
         )  # fmt: skip
         self._order = random.Random(settings.seed + 1)
         self.step, self.examples_seen, self.tokens_seen, self.seconds = 0, 0, 0, 0.0
@@ -146,7 +158,9 @@ class Trainer:
         batch = collate(rows, self.device)
         self.lora.gates = self._gates([example.description for example in batch.examples])
         logits = answer_logits(self.model, batch.ids, batch.mask, batch.answer)
-        loss = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][batch.answer[:, 1:]])
+        weights = answer_weights(batch)
+        losses = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][batch.answer[:, 1:]], reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_([*self.lora.parameters(), *self.gates.parameters()], 1.0)
         self.optimizer.step()

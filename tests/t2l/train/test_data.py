@@ -77,6 +77,20 @@ def test_the_mix_has_the_shares_asked_for_and_resumes(folder):
     assert mixture.draw(20) == ahead
 
 
+def test_real_questions_come_lettered_as_often_as_asked(folder):
+    file = folder / "rows.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row | {"answer": f"town {i}"}) + "\n" for i, row in enumerate(rows)))
+    drawn = Mixture(folder, 3, 0.5, 4, lettered_share=0.3).draw(4000)
+    found = sum("/" not in e.task and e.answer in ("A", "B", "C", "D", "E") for e in drawn) / len(drawn)
+    assert found == pytest.approx(0.3, abs=0.03)
+
+
+def test_shares_above_one_are_refused(folder):
+    with pytest.raises(ValueError, match="leave no rest"):
+        Mixture(folder, 3, 0.5, 4, folder / "replies.jsonl.kept", 0.6, 0.5)
+
+
 def test_without_a_file_there_are_no_replies(folder):
     assert all(example.task != "reply" for example in Mixture(folder, 3, 0.5, 4).draw(500))
 

@@ -15,7 +15,7 @@ from t2l.train import hypernet
 from t2l.train.base import GatedLora, adapted_shapes, answer_loss
 from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example
-from t2l.train.hypernet import MEAN_OVER, Trainer, TrainSettings, learning_rate
+from t2l.train.hypernet import MEAN_OVER, Trainer, TrainSettings, answer_weights, learning_rate
 from t2l.train.measure import ARMS, answer_scores, gibberish, means, steering
 
 TEMPLATE = (
@@ -306,3 +306,10 @@ def test_steering_tells_every_arm_of_every_example_in_order():
         assert found[arm]["loss"][0] == pytest.approx(loss.mean().item(), abs=1e-5), arm
         assert found[arm]["exact"][0] == float(hit[0])
     assert means({"set": found})["set"]["own"]["loss"] == pytest.approx(sum(found["own"]["loss"]) / 3, abs=1e-4)
+
+
+def test_a_long_answer_weighs_more_than_a_short_one_but_not_by_its_length():
+    _, tokenizer = tiny_base()
+    rows = [tokenize(tokenizer, Example("t", "d", "", "one", answer)) for answer in ("left", "left right up")]
+    weights = answer_weights(collate(rows))
+    assert weights.tolist() == pytest.approx([2**-0.5] * 2 + [4**-0.5] * 4)
