@@ -203,7 +203,7 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
             made = et2l.adapt(text)
             return None if isinstance(made, NoSkill) else made.adapter
 
-    return Sources(generate, network.multi_task, oracle, pipeline)
+    return Sources(generate, network.multi_task, oracle, pipeline, hint_stays=not config.hint.strip)
 
 
 def oracle_of(folder: Path, base: BaseModel) -> Callable[[str], LoraAdapter]:

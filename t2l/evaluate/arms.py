@@ -24,7 +24,7 @@ ARMS = {
     "t2l-other": "the adapter generated from another task's description",
     "t2l-gibberish": "the adapter generated from random letters of the description's shape",
     "oracle": "a LoRA trained on the task itself",
-    "et2l": "the adapter the whole pipeline makes of the description",
+    "et2l": "as served: the adapter the whole pipeline makes of the description, which stays in the system text",
 }
 
 
@@ -52,13 +52,14 @@ class Sources:
 
     generate: description -> adapter. multi_task: the constant adapter. oracle: task name -> its LoRA.
     pipeline: the whole ET2L pipeline, description -> adapter, or None where it says that the base model
-    should answer.
+    should answer. hint_stays: whether the server leaves a hint in the system text (`hint.strip` is off).
     """
 
     generate: Callable[[str], LoraAdapter] | None = None
     multi_task: Callable[[], LoraAdapter] | None = None
     oracle: Callable[[str], LoraAdapter] | None = None
     pipeline: Callable[[str], LoraAdapter | None] | None = None
+    hint_stays: bool = True
 
 
 class Arms:
@@ -122,7 +123,8 @@ class Arms:
         if arm == "et2l":
             adapter = self._sources.pipeline(own)
             note = None if adapter else "the pipeline chose the base model"
-            return Condition(arm, task, adapter=adapter, description=own, note=note)
+            system = own if self._sources.hint_stays else ""
+            return Condition(arm, task, system=system, adapter=adapter, description=own, note=note)
         raise ArmUnavailable(f"there is no arm {arm!r}")
 
     def description(self, task: str) -> str:

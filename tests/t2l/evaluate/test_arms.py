@@ -3,6 +3,7 @@ examples."""
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,9 @@ def test_every_arm_makes_a_condition_and_only_adapter_arms_have_adapters(data):
     assert found["t2l"].system == found["base"].system == ""
     assert found["oracle"].adapter.digest == adapter("oracle a").digest
     assert found["et2l"].note == "the pipeline chose the base model"
+    assert found["et2l"].system == found["base-desc"].system, "as served: the hint stays where it was"
+    stripped = make(data, sources=replace(SOURCES, hint_stays=False)).condition("et2l", "a", items)
+    assert stripped.system == "" and stripped.description == found["et2l"].description
 
 
 def test_conditions_are_the_same_for_a_seed_and_differ_between_seeds(data):
