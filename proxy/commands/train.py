@@ -51,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                          help="real examples turned into multiple choice (default: %(default)s)")  # fmt: skip
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
-        one.add_argument("--eval-examples", type=int, default=48, metavar="N", help="of each set (default: %(default)s)")
+        one.add_argument("--eval-examples", type=int, default=48, metavar="N", help="(default: %(default)s)")
         one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
         one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
         one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
