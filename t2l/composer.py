@@ -177,8 +177,10 @@ def start_network(embedding_dim: int, settings: ComposerSettings, seed: int = 0)
 
 
 def save_network(network: WeightNetwork, settings: ComposerSettings, folder: Path) -> None:
-    """Write `composer.safetensors` into a checkpoint folder."""
-    save_file(network.state_dict(), folder / FILE_NAME, {"settings": json.dumps(asdict(settings))})
+    """Write `composer.safetensors` into a checkpoint folder, atomically."""
+    temporary = folder / f"{FILE_NAME}.tmp"
+    save_file(network.state_dict(), temporary, {"settings": json.dumps(asdict(settings))})
+    temporary.replace(folder / FILE_NAME)
 
 
 def load_network(folder: Path, embedding_dim: int) -> tuple[WeightNetwork, ComposerSettings]:

@@ -157,6 +157,7 @@ def run_replies(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     kept: list = []
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as stack:
             backend = open_backend("engine", config, BaseModel.read(config.model.path), stack)

@@ -123,7 +123,7 @@ class Arms:
         if arm == "et2l":
             adapter = self._sources.pipeline(own)
             note = None if adapter else "the pipeline chose the base model"
-            system = own if self._sources.hint_stays else ""
+            system = own if self._sources.hint_stays or adapter is None else ""  # the bare model is told its task
             return Condition(arm, task, system=system, adapter=adapter, description=own, note=note)
         raise ArmUnavailable(f"there is no arm {arm!r}")
 

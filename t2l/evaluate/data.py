@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from typing import Any
 DESCRIPTIONS = "task_descriptions"
 METRICS = ("exact_match", "rouge_l", "choice", "numeric", "numeric_program", "pass_at_1")
 SPLITS = ("train", "dev", "test")
+HELD_OUT_SHARE = 8
 
 
 class DataError(Exception):
@@ -66,6 +68,16 @@ class TaskInfo:
     file: str | None = None
     definition: str | None = None
     for_training: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether `et2l train` reads its train rows."""
+        return self.for_training and not is_held_out(self.name)
+
+
+def is_held_out(task: str) -> bool:
+    """Whether a task for training is kept out of it whole: one in HELD_OUT_SHARE, by its name."""
+    return int(hashlib.sha256(task.encode()).hexdigest(), 16) % HELD_OUT_SHARE == 0
 
 
 class EvalData:
@@ -115,12 +127,9 @@ class EvalData:
 
     def items(self, task: str, split: str | None = None) -> list[Item]:
         """The items of a task in file order, of one split or of all. Empty where there is none."""
-        if task not in self._items:
-            info = self.infos.get(task)
-            named = [
-                path for path in self._files if info and info.file and _stem(path) == _stem(Path(info.file))
-            ]
-            self._read_files(named or self._files)
+        info = self.infos.get(task)
+        named = [path for path in self._files if info and info.file and _stem(path) == _stem(Path(info.file))]
+        self._read_files(named or self._files)
         found = self._items.get(task, [])
         return [item for item in found if split is None or item.split == split]
 

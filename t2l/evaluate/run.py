@@ -26,7 +26,7 @@ from t2l.evaluate.prompts import Messages, messages
 from t2l.evaluate.scoring import check_item, gold_index, option_texts, score
 
 ITEMS_FILE = "items.jsonl"
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised when scoring or prompting changes, so that results of before are not used again."""
 MOST_OPTIONS = 16
 """Likelihood of options is measured up to so many of them."""
@@ -143,6 +143,8 @@ def evaluate(
         metric, max_tokens = data.metric(task), answer_limit(data, task, backend, settings.seed)
         for item in items:
             check_item(metric, item)
+        if (info := data.infos.get(task)) and info.trained:
+            notes.append(f"{task}: not an unseen task, our training reads its train rows")
         if settings.hint_only and not any("input_start" in item.meta for item in items):
             notes.append(f"{task}: prompts keep their instruction, there is no meta.input_start")
         for arm in settings.arms:

@@ -24,6 +24,8 @@ SYSCALLS = {  # machine: (audit architecture, denied system calls)
             272, 308, 155, 161, 165,  # unshare, setns, pivot_root, chroot, mount
             29, 64, 68, 240, 319, 425, 298, 321, 323,  # shared memory, semaphores, queues, io_uring, bpf
             248, 249, 250, 141, 203,  # add_key, request_key, keyctl, setpriority, sched_setaffinity
+            76, 90, 91, 268, 452, 92, 93, 94, 260,  # truncate, (f)chmod(at)(2), (f,l)chown(at): not Landlock's
+            132, 235, 261, 280, 188, 189, 190, 197, 198, 199,  # utime(s), futimesat, utimensat, set- and removexattr
         ),
         302,
     ),
@@ -37,6 +39,8 @@ SYSCALLS = {  # machine: (audit architecture, denied system calls)
             97, 268, 41, 51, 40,
             194, 190, 186, 180, 279, 425, 241, 280, 282,
             217, 218, 219, 140, 122,
+            45, 52, 53, 452, 54, 55,
+            88, 5, 6, 7, 14, 15, 16,
         ),
         261,
     ),

@@ -201,12 +201,17 @@ def _gold_number(item: Item) -> float:
     return gold
 
 
+_FINAL = (r"####\s*([^\n]*)", r"\\boxed\{([^}]*)\}", r"(?i)\banswer\b[*_\s]*(?:is\b\s*[:=]?|[:=])\s*([^\n]*)")
+_SUM = re.compile(r"^(?:[^=A-Za-z]*=)+")
+
+
 def final_number(text: str) -> float | None:
-    r"""The number a worked answer ends in: after `####`, in `\boxed{}`, after "answer is", else the last
-    one."""
-    for pattern in (r"####\s*([^\n]*)", r"\\boxed\{([^}]*)\}", r"(?i)answer(?:\s+is)?\s*[:=]?\s*([^\n]*)"):
+    r"""The number a worked answer ends in: after `####`, in `\boxed{}`, after "answer is" or "answer:", else the last
+    one. Of a sum there ("3 + 4 = 7") the result.
+    """
+    for pattern in _FINAL:
         for tail in reversed(re.findall(pattern, text)):
-            if found := NUMBER.search(tail):
+            if found := NUMBER.search(_SUM.sub("", tail)) or NUMBER.search(tail):
                 return float(found.group().replace(",", ""))
     found = NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None

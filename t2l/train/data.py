@@ -9,7 +9,6 @@ tell it either, so real inputs come in other answer formats and under operations
 from __future__ import annotations
 
 import functools
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from t2l.enhancer import apply_rules
-from t2l.evaluate.data import EvalData, Item, instruction_prefix
+from t2l.evaluate.data import EvalData, Item, instruction_prefix, is_held_out
 from t2l.skills import load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 from t2l.train.families import Item as ProceduralItem
@@ -29,7 +28,6 @@ from t2l.train.replies import read_replies
 MAX_PROMPT_CHARS = 450
 MAX_ANSWER_CHARS = 240
 MIN_ITEMS = 10
-HELD_OUT_SHARE = 8
 REAL_PLACES = (0.15, 0.35)
 """Of real examples, the shares that have the instruction in the prompt and in the system text as well, as served."""
 PROCEDURAL_PLACES = (0.0, 0.15)
@@ -51,11 +49,6 @@ class Example:
     system: str
     prompt: str
     answer: str
-
-
-def is_held_out(task: str) -> bool:
-    """Whether a real task is kept out of training whole: one in HELD_OUT_SHARE, by its name."""
-    return int(hashlib.sha256(task.encode()).hexdigest(), 16) % HELD_OUT_SHARE == 0
 
 
 @dataclass(frozen=True)
@@ -269,7 +262,8 @@ class Mixture:
 def dev_examples(
     folder: Path, count: int, seed: int, breadth: int = 0, real_split: str = "dev"
 ) -> dict[str, list[Example]]:
-    """For measuring, hint only: unseen procedural pairs and operations, unseen real tasks (rows of `real_split`).
+    """For measuring, hint only: unseen procedural pairs and operations, unseen real tasks (rows of `real_split`), if
+    there are any.
 
     breadth: the pairs are of the operations that a run of this breadth trains; see `Mixture`.
     """
@@ -279,9 +273,11 @@ def dev_examples(
         chosen = procedural_tasks(split, kept)
         found[split] = [procedural_examples(chosen, rng, 1)[0] for _ in range(count)]
     held_out = real_tasks(folder, real_split, held_out=True)
-    found["unseen_task"] = []
     for index in range(count):
+        if not held_out:
+            break
         task = held_out[index % len(held_out)]
         item = rng.choice(task.items)
-        found["unseen_task"].append(Example(task.name, rng.choice(task.descriptions), "", task.bare(item), item.answer))
+        one = Example(task.name, rng.choice(task.descriptions), "", task.bare(item), item.answer)
+        found.setdefault("unseen_task", []).append(one)
     return found

@@ -61,6 +61,7 @@ def lettered(item: Item, stem: str, others: Sequence[str], rng: random.Random) -
     place = own_choices(item)
     if place is not None:
         right, wrong = item.choices[place], [choice for i, choice in enumerate(item.choices) if i != place]
+        wrong = rng.sample(wrong, min(len(LETTERS) - 1, len(wrong)))
         stem = stem.split("\n\nA. ")[0]
     else:
         accepted = {answer.strip().lower() for answer in item.answers}

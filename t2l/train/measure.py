@@ -30,16 +30,21 @@ def steering(
 ) -> dict[str, dict[str, dict[str, list[float]]]]:  # fmt: skip
     """By set and arm, of each example: `loss` in nats per answer token (end token included) and `exact`, 1 or 0.
 
-    arms: of ARMS; mt-lora needs `mean_gates` (modules, rank). other: the description of another example of the set (a
-    rotation by half). The same examples under every arm, in the same order, so arms may be compared example by example.
+    arms: of ARMS; mt-lora needs `mean_gates` (modules, rank). other: the description of an example of another
+    task (`others`), left out of a set of one task. The same examples under every arm, in the same order, so arms may
+    be compared example by example.
     """
     rng = random.Random(99)
     report = {}
     for name, examples in sets.items():
         own = [example.description for example in examples]
-        texts = {"other": own[len(own) // 2 :] + own[: len(own) // 2], "gibberish": [gibberish(x, rng) for x in own]}
+        texts = {"gibberish": [gibberish(x, rng) for x in own]}
+        if several := len({example.task for example in examples}) > 1:
+            texts["other"] = others([example.task for example in examples], own)
         report[name] = {}
         for arm in arms:
+            if arm == "other" and not several:
+                continue
             told = zip(examples, texts.get(arm, own), strict=True)
             described = [replace(example, description=text) for example, text in told]
             if arm == "base-desc":
@@ -49,6 +54,13 @@ def steering(
             losses, exact = example_scores(model, tokenizer, lora, gates, described, batch_tokens, device)
             report[name][arm] = {"loss": losses.tolist(), "exact": exact.tolist()}
     return report
+
+
+def others(tasks: Sequence[str], descriptions: Sequence[str]) -> list[str]:
+    """For each example the description of one of another task: the first from half the list further on."""
+    count = len(tasks)
+    far = [[(i + count // 2 + step) % count for step in range(count)] for i in range(count)]
+    return [descriptions[next(j for j in row if tasks[j] != tasks[i])] for i, row in enumerate(far)]
 
 
 def means(report: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> dict:

@@ -99,7 +99,7 @@ def _rows(data: EvalData, names: Sequence[str]) -> list[Item]:
     """Short training rows, without an instruction that all rows of their task begin with."""
     found = []
     for name in names:
-        items = data.items(name, "train") if data.infos.get(name, TaskInfo(name)).for_training else []
+        items = data.items(name, "train") if data.infos.get(name, TaskInfo(name)).trained else []
         prefix = instruction_prefix([item.bare_prompt for item in items])
         for item in items:
             if len(item.prompt) <= LONGEST_PROMPT:

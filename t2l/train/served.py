@@ -8,7 +8,7 @@ from pathlib import Path
 
 from t2l.enhancer import Enhancement, Enhancer
 from t2l.evaluate.data import EvalData, instruction_prefix
-from t2l.train.data import MIN_ITEMS, Example, is_held_out
+from t2l.train.data import MIN_ITEMS, Example
 
 MAX_CHARS = 700
 """Of prompt and answer together; longer items are left out, or they would take most of the time."""
@@ -24,7 +24,7 @@ def served_tasks(
     """
     data, rng = EvalData(folder), random.Random(seed)
     for name, info in sorted(data.infos.items()):
-        if info.for_training and not is_held_out(name):
+        if info.trained:
             continue
         items = data.items(name, "dev")
         if len(items) < MIN_ITEMS or not info.descriptions:

@@ -35,9 +35,9 @@ def folder(tmp_path, tiny_model_path, monkeypatch):
 
 
 def test_replies_are_asked_of_the_configured_model_and_wrong_ones_left_out(folder, capsys):
-    asked = ["--open", TRAINED, "--worked", TRAINED, "--count", "6", "-o", "replies.jsonl"]
+    asked = ["--open", TRAINED, "--worked", TRAINED, "--count", "6", "-o", "new/replies.jsonl"]
     assert cli.main(["train", "replies", "--data", str(folder), *asked]) == 0
-    kept = [json.loads(line) for line in (folder.parent / "replies.jsonl").read_text().splitlines()]
+    kept = [json.loads(line) for line in (folder.parent / "new/replies.jsonl").read_text().splitlines()]
     assert len(kept) <= 2, "a random model solves nothing; at most its open replies end"
     assert f"{len(kept)} replies kept" in capsys.readouterr().err
 

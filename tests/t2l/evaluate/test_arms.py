@@ -62,8 +62,11 @@ def test_every_arm_makes_a_condition_and_only_adapter_arms_have_adapters(data):
     assert found["oracle"].adapter.digest == adapter("oracle a").digest
     assert found["et2l"].note == "the pipeline chose the base model"
     assert found["et2l"].system == found["base-desc"].system, "as served: the hint stays where it was"
-    stripped = make(data, sources=replace(SOURCES, hint_stays=False)).condition("et2l", "a", items)
-    assert stripped.system == "" and stripped.description == found["et2l"].description
+    stripping = replace(SOURCES, hint_stays=False)
+    bare = make(data, sources=stripping).condition("et2l", "a", items)
+    assert bare.adapter is None and bare.system == found["et2l"].system, "the bare model is always told the task"
+    adapted = make(data, sources=replace(stripping, pipeline=adapter)).condition("et2l", "a", items)
+    assert adapted.adapter and adapted.system == "" and adapted.description == found["et2l"].description
 
 
 def test_conditions_are_the_same_for_a_seed_and_differ_between_seeds(data):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from t2l.evaluate.data import DataError, EvalData
+from t2l.evaluate.data import DataError, EvalData, is_held_out
 
 
 def write(path, rows):
@@ -140,3 +140,26 @@ def test_an_unknown_metric_and_an_empty_folder_are_errors(tmp_path):
     write(tmp_path / "task_descriptions.jsonl", [{"task": "t", "metric": "bleu"}])
     with pytest.raises(DataError, match="metric 'bleu'"):
         EvalData(tmp_path)
+
+
+def test_a_task_whose_rows_stand_in_several_files_is_read_whole(tmp_path):
+    row = '{"task": "%s", "prompt": "p", "answer": "%d"}\n'
+    (tmp_path / "task_descriptions.jsonl").write_text('{"task": "x", "description": "d", "file": "a"}\n')
+    (tmp_path / "a.jsonl").write_text(row % ("x", 1) + row % ("y", 2))
+    (tmp_path / "b.jsonl").write_text(row % ("y", 3))
+    data = EvalData(tmp_path)
+    assert len(data.items("x")) == 1
+    assert [item.answer for item in data.items("y")] == ["2", "3"]
+
+
+def test_what_training_reads_is_told(tmp_path):
+    names = [f"t{i}" for i in range(40)]
+    (tmp_path / "task_descriptions.jsonl").write_text(
+        "".join(json.dumps({"task": name, "description": "d", "split": "train"}) + "\n" for name in names)
+        + json.dumps({"task": "benchmark", "description": "d", "split": "eval"})
+    )
+    (tmp_path / "rows.jsonl").write_text('{"task": "t1", "prompt": "p", "answer": "a"}\n')
+    infos = EvalData(tmp_path).infos
+    trained = {name for name in names if infos[name].trained}
+    assert trained == {name for name in names if not is_held_out(name)} and 0 < len(trained) < 40
+    assert not infos["benchmark"].trained

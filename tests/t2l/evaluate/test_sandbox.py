@@ -128,6 +128,22 @@ def test_files_outside_python_are_neither_read_nor_written(tmp_path):
 
 
 @linux
+@pytest.mark.parametrize(
+    "change", ["os.chmod({!r}, 0o777)", "os.utime({!r})", "os.truncate({!r}, 0)", "os.setxattr({!r}, 'user.x', b'')"]
+)
+def test_what_landlock_leaves_open_is_refused_too(tmp_path, change):
+    """Modes, times, attributes; truncation on kernels before 6.2."""
+    if "seccomp" not in run_program("").locks:
+        pytest.skip("this kernel or machine has no seccomp filter")
+    kept = tmp_path / "kept"
+    kept.write_text("hush")
+    before = kept.stat()
+    assert "PermissionError" in run_program("import os\n" + change.format(str(kept))).error
+    after = kept.stat()
+    assert (after.st_mode, after.st_mtime_ns, after.st_size) == (before.st_mode, before.st_mtime_ns, 4)
+
+
+@linux
 def test_every_lock_this_kernel_has_is_on():
     locks = run_program("").locks
     assert {"rlimit_cpu", "rlimit_as", "rlimit_fsize", "rlimit_nproc", "no_new_privs"} <= set(locks)

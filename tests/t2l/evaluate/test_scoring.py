@@ -110,8 +110,11 @@ def test_rouge_l_is_the_f1_of_the_longest_common_subsequence():
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("so 5\n#### 72", 72), ("#### $1,234.50", 1234.5), ("it is -7 degrees", -7), ("\\boxed{3/4 = .75}", 3),
+        ("so 5\n#### 72", 72), ("#### $1,234.50", 1234.5), ("it is -7 degrees", -7), ("\\boxed{3/4 = .75}", 0.75),
         ("The answer is 12. I checked 13 ways.", 12), ("1 then 2 then 3.", 3), ("1e3", 1000), ("none", None),
+        ("To answer this we add 3 and 4.\nThe total is 7 apples.", 7), ("She answered 8 of 10, so he missed 2.", 2),
+        ("The answer is 3 + 4 = 7.", 7), ("#### 3 * 4 = 12", 12), ("**Answer:** 42 (not 41)", 42),
+        ("Answer: 5, as x = 6 - 1", 5), ("the answer is = 9", 9),
     ],
 )  # fmt: skip
 def test_the_final_number_is_found(text, number):

@@ -16,7 +16,7 @@ from t2l.train.base import GatedLora, adapted_shapes, answer_loss
 from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example
 from t2l.train.hypernet import MEAN_OVER, Trainer, TrainSettings, answer_weights, learning_rate
-from t2l.train.measure import ARMS, answer_scores, gibberish, means, steering
+from t2l.train.measure import ARMS, answer_scores, gibberish, means, others, steering
 
 TEMPLATE = (
     "{% for m in messages %}<s> {{ m.role }} {{ m.content }} </s> {% endfor %}"
@@ -49,18 +49,18 @@ def tiny_base(*_, **__):
 
 @pytest.fixture
 def data(tmp_path):
-    """A folder with one training task and one held-out task ("h3" by its hash)."""
+    """A folder with one training task and two held-out ones, by their hashes."""
     from t2l.train.data import is_held_out
 
     names = [f"t{i}" for i in range(50)]
-    train, held = next(n for n in names if not is_held_out(n)), next(n for n in names if is_held_out(n))
+    chosen = [next(n for n in names if not is_held_out(n)), *[n for n in names if is_held_out(n)][:2]]
     folder = tmp_path / "data"
     folder.mkdir()
     with (folder / "task_descriptions.jsonl").open("w") as file:
-        for name in (train, held):
+        for name in chosen:
             file.write(json.dumps({"task": name, "split": "train", "descriptions": ["say left", "go right"]}) + "\n")
     with (folder / "rows.jsonl").open("w") as file:
-        for name in (train, held):
+        for name in chosen:
             for split in ("train", "dev"):
                 for i in range(12):
                     prompt, identity = f"one {'two ' * (i % 3)}", f"{name}{split}{i}"
@@ -290,7 +290,7 @@ def test_steering_tells_every_arm_of_every_example_in_order():
     lora.attach(model)
     prompts = ["one two two two", "one", "one two"]
     texts = ["up", "down", "right"]
-    examples = [Example("t", text, "", prompt, "left") for text, prompt in zip(texts, prompts, strict=True)]
+    examples = [Example(text, text, "", prompt, "left") for text, prompt in zip(texts, prompts, strict=True)]
     shape = (len(lora.paths), 2)
 
     def gates_of(texts):
@@ -306,6 +306,40 @@ def test_steering_tells_every_arm_of_every_example_in_order():
         assert found[arm]["loss"][0] == pytest.approx(loss.mean().item(), abs=1e-5), arm
         assert found[arm]["exact"][0] == float(hit[0])
     assert means({"set": found})["set"]["own"]["loss"] == pytest.approx(sum(found["own"]["loss"]) / 3, abs=1e-4)
+
+
+def test_another_description_is_another_tasks():
+    tasks = ["a", "b", "c"] * 4  # a rotation by half would give every example its own task's
+    told = others(tasks, [f"{task} {n}" for n, task in enumerate(tasks)])
+    assert all(text.split()[0] != task for text, task in zip(told, tasks, strict=True))
+    assert len(set(told)) > 6
+    assert others(["a", "a", "a", "b"], list("wxyz")) == ["z", "z", "z", "x"]
+
+
+def test_a_set_of_one_task_has_no_other_arm():
+    model, tokenizer = tiny_base()
+    lora = GatedLora(adapted_shapes(model, 1), 2, 2.0, torch.Generator())
+    lora.attach(model)
+    examples = [Example("t", text, "", "one", "left") for text in ("up", "down")]
+    found = steering(model, tokenizer, lora, lambda texts: None, {"set": examples}, 512, arms=("own", "other"))
+    assert set(found["set"]) == {"own"}
+
+
+def test_an_export_takes_away_the_composer_of_another_network(trainer, tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint/composer.safetensors").write_bytes(b"old")
+    run = trainer(steps=1)
+    run.fit()
+    run.export(tmp_path / "checkpoint", {})
+    assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_folder_without_unseen_tasks_can_be_trained_on(trainer, data):
+    from t2l.evaluate.data import is_held_out
+
+    kept = [x for x in (data / "rows.jsonl").read_text().splitlines() if not is_held_out(json.loads(x)["task"])]
+    (data / "rows.jsonl").write_text("\n".join(kept))
+    assert "unseen_task" not in trainer(steps=1, eval_every=1).fit()["dev"]
 
 
 def test_a_long_answer_weighs_more_than_a_short_one_but_not_by_its_length():

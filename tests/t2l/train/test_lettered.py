@@ -83,3 +83,9 @@ def test_somebody_says_that_a_letter_is_wanted():
     assert all("letter" in one.description or one.prompt.splitlines()[-1].endswith((".", ":", ")")) for one in drawn)
     assert 140 < sum(bool(one.system) for one in drawn) < 260
     assert all(one.system in ("", one.description) for one in drawn)
+
+
+def test_of_many_choices_as_many_are_taken_as_there_are_letters():
+    many = Item("t", "1", "train", "Which?\n\nA. a", ("B",), tuple(f"town {i}" for i in range(9)))
+    found = lettered(many, many.prompt, (), random.Random(0))
+    assert chosen(found.prompt, found.answer) == "town 1" and found.prompt.count("town") == 5
