@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +18,25 @@ def parse_object(body: bytes) -> Fields:
     """The body as a JSON object. Raises BadRequest."""
     try:
         raw = json.loads(body)
+        raw = whole_characters(raw) if _HALF.search(body) else raw
     except (ValueError, RecursionError) as exc:
         raise BadRequest(f"We could not parse the JSON body of your request: {exc}") from exc
     return Fields(raw)
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+"""Halves of characters beyond U+FFFF, as JSON escapes or in the bytes; most come in pairs."""
+
+
+def whole_characters(raw: Any) -> Any:
+    """Lone surrogates (a text cut within an emoji) become U+FFFD: no encoder and no tokenizer takes them."""
+    if isinstance(raw, str):
+        return raw.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(raw, list):
+        return [whole_characters(one) for one in raw]
+    if isinstance(raw, dict):
+        return {whole_characters(name): whole_characters(value) for name, value in raw.items()}
+    return raw
 
 
 class Fields:
@@ -56,7 +73,7 @@ class Fields:
         value = self.take(field)
         if value is None:
             return None
-        if type(value) not in (int, float) or not math.isfinite(value):
+        if type(value) not in (int, float) or (type(value) is float and not math.isfinite(value)):
             raise self.bad(field, f"want a number, got {kind(value)}", "invalid_type")
         if not low <= value <= high:
             raise self.bad(field, f"want a number from {low} to {high}, got {value}", "invalid_value")

@@ -121,5 +121,6 @@ class ModelNames:
                 return card
         choice = self.choose(name, tenant)  # a short digest or an alias with a suffix
         if isinstance(choice, PinnedChoice):
-            return {**self.find_card(f"{self.base}@{choice.digest}", tenant), "id": name}
+            found = next(adapter for adapter in self.known(tenant) if adapter.digest == choice.digest)
+            return self.card(name, found.root, self.base, int(found.created))
         return self.card(name, self.base, self.base)

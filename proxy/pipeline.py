@@ -13,7 +13,7 @@ from proxy.adaptation import Adapters, Resolution
 from proxy.bodies import AdaptOptions, AnswerOptions, ChatRequest, CompletionRequest, Message
 from proxy.config import HintConfig
 from proxy.engine.api import AdapterFile, AdapterUnusable, EngineApi, Generation, Placement, Sampling, Stream
-from proxy.errors import NoSkillFound
+from proxy.errors import BadRequest, NoSkillFound
 from proxy.hint import Hinted, read_hint
 from proxy.loaded import LoadedAdapters
 from proxy.models import BaseChoice, ModelChoice, ModelNames, PinnedChoice
@@ -99,6 +99,8 @@ class Pipeline:
         options = request.options
         placed = self.place(options, (), caller, "cmpl", unusable)
         tokens = [self.engine.tokenize(prompt) if isinstance(prompt, str) else prompt for prompt in request.prompts]
+        if not all(tokens):
+            raise BadRequest("prompt: empty, and this model needs at least one token to go on from", param="prompt")
         streams: list[Stream] = []
         try:
             for prompt in tokens:
@@ -164,9 +166,8 @@ class Pipeline:
     def constrained(self, request: ChatRequest) -> Sampling:
         """The request's sampling, with the grammar its response_format or tools ask for."""
         sampling = request.options.sampling
-        if request.json_answer:
-            return replace(sampling, grammar=self.engine.json_grammar(request.json_answer.schema))
-        grammar = call_grammar(request.tool_use, self.engine.json_grammar)
+        answer = self.engine.json_grammar(request.json_answer.schema) if request.json_answer else None
+        grammar = call_grammar(request.tool_use, self.engine.json_grammar, answer)
         return replace(sampling, grammar=grammar) if grammar else sampling
 
     def start(

@@ -5,8 +5,10 @@ Imports torch: it is imported while the model loads, not before.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -17,7 +19,7 @@ import torch
 from adapters.cache import AdapterCache
 from adapters.cache_key import CacheKey, cache_key
 from adapters.card import Card, CardQuality
-from adapters.errors import AdapterNotFound
+from adapters.errors import AdapterCorrupt, AdapterNotFound
 from adapters.gate import same_content
 from adapters.gguf_file import BaseModel
 from adapters.rows import Feedback
@@ -28,6 +30,8 @@ from t2l.composer import ComposerError
 from t2l.pipeline import Adaptation, Et2l, NoSkill
 from t2l.quality import Quality
 from t2l.skills import SkillsError
+
+log = logging.getLogger(__name__)
 
 EXACT_ONLY = 2.0
 """A similarity that no two hints have."""
@@ -121,10 +125,13 @@ class CacheShelf:
                 found.append(self.cache.get(row.digest, tenant))
             except AdapterNotFound:  # deleted between the two calls
                 continue
+            except AdapterCorrupt as exc:  # the others are still there to be used
+                log.warning("adapter %s is left out: %s", row.digest, exc)
         return found
 
     def delete(self, digest: str, tenant: str) -> None:
-        self.cache.get(digest, tenant)
+        with suppress(AdapterCorrupt):  # it is this tenant's, and may go
+            self.cache.get(digest, tenant)
         self.cache.delete(digest, tenant)
 
     def rate(self, digest: str, rating: float, skills: Mapping[str, bool], tenant: str) -> None:

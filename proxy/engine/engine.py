@@ -40,6 +40,7 @@ from proxy.engine.api import (
     UnknownToken,
 )
 from proxy.engine.chat import ChatTemplate
+from proxy.engine.grammar import json_schema_to_gbnf
 from proxy.engine.llama import (
     MAX_SEQUENCES,
     Candidates,
@@ -47,7 +48,6 @@ from proxy.engine.llama import (
     LlamaError,
     Model,
     NoRoom,
-    json_schema_to_gbnf,
     new_mixer,
 )
 from proxy.engine.mixer import Mixer, MixerUnavailable
@@ -215,7 +215,7 @@ class Engine:
             self._outstanding += 1
         try:
             choosers = _choosers(generation, runtime.model)
-        except BadGrammar:
+        except BaseException:
             self._request_ended()
             raise
         stream = Stream(on_close=lambda: self._call(lambda: self._drop_request(request)))
@@ -257,7 +257,7 @@ class Engine:
     def json_grammar(self, schema: Mapping[str, Any] | None) -> str:
         try:
             return json_schema_to_gbnf({"type": "object"} if schema is None else schema)
-        except LlamaError as exc:
+        except ValueError as exc:
             raise BadGrammar(f"the JSON schema cannot be made a grammar: {exc}") from exc
 
     def add_model(self, name: str, path: Path) -> None:
@@ -649,7 +649,7 @@ def _choosers(generation: Generation, model: Model) -> list[Chooser]:
                 ignore_eos=generation.ignore_eos,
             )
             choosers.append(chooser)
-    except BadGrammar:
+    except BaseException:
         for chooser in choosers:
             chooser.close()
         raise

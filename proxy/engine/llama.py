@@ -8,7 +8,6 @@ to Python's logging, under "llama.cpp".
 from __future__ import annotations
 
 import ctypes
-import json
 import logging
 import threading
 import weakref
@@ -20,6 +19,7 @@ import llama_cpp as lib
 import numpy as np
 from llama_cpp._ggml import libggml
 
+from proxy.engine.grammar import check_gbnf
 from proxy.engine.mixer import Mixer
 
 log = logging.getLogger("llama.cpp")
@@ -373,9 +373,14 @@ class Sampler:
         return self
 
     def add_grammar(self, model: Model, gbnf: str) -> Sampler:
-        """Raises LlamaError where the text is not a grammar with a `root`."""
+        """Raises LlamaError where the text is not a grammar with a `root`, or beyond `check_gbnf`."""
+        try:
+            check_gbnf(gbnf)
+            text = gbnf.encode()
+        except ValueError as exc:
+            raise LlamaError(str(exc)) from exc
         with _Faults() as faults:
-            part = lib.llama_sampler_init_grammar(model.vocab, gbnf.encode(), b"root")
+            part = lib.llama_sampler_init_grammar(model.vocab, text, b"root")
         if not part:
             raise LlamaError(str(faults))
         lib.llama_sampler_chain_add(self.handle, part)
@@ -397,15 +402,3 @@ class Sampler:
 def new_mixer() -> Mixer:
     """Raises MixerUnavailable."""
     return Mixer(libggml)
-
-
-def json_schema_to_gbnf(schema: Any) -> str:
-    """GBNF text of a JSON schema by llama-cpp-python's converter. Raises LlamaError for what it cannot
-    express.
-    """
-    from llama_cpp.llama_grammar import json_schema_to_gbnf as convert
-
-    try:
-        return convert(json.dumps(schema))
-    except Exception as exc:  # the converter raises whatever its recursion meets
-        raise LlamaError(f"{type(exc).__name__}: {exc}") from exc

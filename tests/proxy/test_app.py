@@ -421,3 +421,15 @@ def test_the_server_closes_its_parts(build, engine):
     with TestClient(create_app(services.config.server, lambda: services)):
         assert not engine.closed
     assert engine.closed
+
+
+@pytest.mark.parametrize("prompt", ["", ["a", ""]])
+def test_an_empty_prompt_is_a_bad_request(client, prompt):
+    reply = client.post("/v1/completions", json={"model": BASE, "prompt": prompt})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "prompt")
+
+
+def test_a_name_cut_within_an_emoji_is_not_found(client):
+    body = b'{"model": "m\\ud83d", "messages": [{"role": "user", "content": "hi"}]}'
+    reply = client.post("/v1/chat/completions", content=body)
+    assert reply.status_code == 404 and "\ufffd" in reply.json()["error"]["message"]

@@ -297,3 +297,28 @@ def test_adapter_feedback_and_load_bodies_are_read():
         with pytest.raises(BadRequest) as caught:
             parse(body)
         assert caught.value.param == param
+
+
+def test_lone_halves_of_characters_become_the_replacement_character():
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "cut \\ud83d, whole \\ud83d\\ude00"}]}'
+    assert parse_chat_request(body, DEFAULTS).messages[0].content == "cut \ufffd, whole \U0001f600"
+    with pytest.raises(BadRequest, match="\ufffd"):
+        parse_embedding_request(b'{"model": "m", "input": "x", "\\uDC00": 1}')
+
+
+def test_a_number_beyond_floats_is_refused():
+    assert refused(chat, temperature=10**400).param == "temperature"
+
+
+def test_so_many_texts_may_be_embedded():
+    body = {"model": "m", "input": ["x"] * 2048}
+    assert len(parse_embedding_request(json.dumps(body).encode()).texts) == 2048
+    with pytest.raises(BadRequest, match="2048"):
+        parse_embedding_request(json.dumps(body | {"input": ["x"] * 2049}).encode())
+
+
+@pytest.mark.parametrize("arguments", ["ls -la", "{", "[" * 100_000])
+def test_whatever_a_model_said_as_arguments_may_come_back(arguments):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    (message,) = chat(messages=[{"role": "assistant", "tool_calls": [call]}]).messages
+    assert message.tool_calls[0].arguments == arguments

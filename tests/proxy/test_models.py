@@ -69,3 +69,11 @@ def test_every_name_on_a_card_can_be_chosen(names):
 
 def test_digests_are_as_long_as_adapters_make_them():
     assert len(ONE) == DIGEST_HEX
+
+
+def test_a_loaded_adapter_is_found_by_its_digest_too():
+    loaded = [KnownAdapter(ONE, 7.9, "/p", "mine")]
+    names = ModelNames(ModelConfig(name="base"), "b" * 64, 4096, "mini", lambda tenant: loaded, created=3)
+    for name in (f"base@{ONE}", f"base@{ONE[:6]}", "mine"):
+        card = names.find_card(name, "me")
+        assert (card["id"], card["root"], card["created"]) == (name, "/p", 7)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adapters.cache import AdapterCache
-from adapters.errors import AdapterNotFound
+from adapters.errors import AdapterCorrupt, AdapterNotFound
 from adapters.lora import LoraAdapter, LoraDelta
 from adapters.store import Store
 from proxy.adaptation import NoAdapter, Wanted
@@ -136,3 +136,18 @@ def test_another_tenants_adapter_cannot_be_used_shown_rated_or_deleted(shelf):
     assert shelf.cache.feedback()[0].rating == 0.5
     shelf.delete(digest, "me")
     assert shelf.list("me") == [] and shelf.stats()["adapters"] == 0
+
+
+def test_a_damaged_adapter_is_left_out_and_can_be_deleted(shelf, base, caplog):
+    kept = shelf.make(Wanted("sort it", "me"))
+    broken = shelf.make(Wanted("translate it", "me"))
+    broken.gguf_path.unlink()
+    assert [one.digest for one in shelf.list("me")] == [kept.digest]
+    assert broken.digest in caplog.text
+    with pytest.raises(AdapterCorrupt):
+        shelf.get(broken.digest, "me")
+    with pytest.raises(AdapterNotFound):
+        shelf.delete(broken.digest, "you")
+    shelf.delete(broken.digest, "me")
+    with pytest.raises(AdapterNotFound):
+        shelf.get(broken.digest, "me")

@@ -49,6 +49,8 @@ def read(text, size, names=("f", "g"), parallel=True):
         ('{"name": "other", "arguments": {}}', ['{"name": "other", "arguments": {}}']),
         ('{"name": "g", "arguments": {}} as you see', ['{"name": "g", "arguments": {}} as you see']),
         ('{"answer": 1}', ['{"answer": 1}']),
+        ('{"name": "g", "arguments": "ls -la"}', ['{"name": "g", "arguments": "ls -la"}']),
+        ('{"name": "g", "arguments": "{\\"x\\": 1}"}', [Called("g", '{"x": 1}')]),
         ("", []),
     ],
 )
@@ -147,12 +149,32 @@ def test_the_grammars_are_ones_that_llama_cpp_takes(default_model_path):
     city = Tool("weather", "Weather of a city", {"type": "object", "properties": {"city": {"type": "string"}}}, True)
     engine = Engine(default_model_path, EngineConfig(context_tokens=1024, max_sequences=1))
     try:
-        for use in (ToolUse((city,), "required", parallel=False), ToolUse((city,), parallel=False)):
-            grammar = call_grammar(use, engine.json_grammar)
+        typed = engine.json_grammar({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+        for use, answer in (
+            (ToolUse((city,), "required", parallel=False), None),
+            (ToolUse((city,), parallel=False), None),
+            (ToolUse((city,)), typed),
+        ):
+            grammar = call_grammar(use, engine.json_grammar, answer)
             prompt = engine.chat_tokens([{"role": "user", "content": "Weather in Paris?"}], tools=template_tools(use))
             sampling = Sampling(temperature=0, grammar=grammar)
             text = "".join(chunk.text for chunk in engine.submit(Generation(prompt, max_tokens=30, sampling=sampling)))
             calls = read(text, 1000, names=("weather",))
-            assert [json.loads(call.arguments) for call in calls if isinstance(call, Called)], text
+            called = [json.loads(call.arguments) for call in calls if isinstance(call, Called)]
+            assert called or (answer and isinstance(json.loads(text)["n"], int)), text
     finally:
         engine.close()
+
+
+def test_a_typed_answer_and_calls_may_both_be_given():
+    answer = 'root ::= "{" number "}"\nnumber ::= [0-9]+\n'
+    both = call_grammar(ToolUse((F,)), schema_grammar, answer)
+    assert both.startswith('root ::= call further | answer-root\nanswer-root ::= "{" answer-number "}"\n')
+    assert "call0 ::=" in both
+    assert call_grammar(ToolUse(), schema_grammar, answer) == answer
+    assert call_grammar(ToolUse((F,), "none"), schema_grammar, answer) == answer
+
+
+def test_the_template_gets_what_is_no_json_as_it_was_said():
+    message = template_message(Message("assistant", "", (ToolCall("1", "f", "ls -la"),)))
+    assert message["tool_calls"][0]["function"]["arguments"] == "ls -la"

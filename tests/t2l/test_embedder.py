@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from t2l import embedder as embedder_module
-from t2l.embedder import Embedder, EmbedderError, open_embedder, packaged_folder
+from t2l.embedder import BATCH_WINDOWS, Embedder, EmbedderError, open_embedder, packaged_folder
 
 TEXTS = [
     "Write a Python function that checks Goldbach's conjecture.",
@@ -83,3 +83,13 @@ def test_a_broken_folder_is_named(minilm: Embedder, tmp_path: Path) -> None:
 def test_a_name_that_is_neither_folder_nor_on_the_hub_is_refused() -> None:
     with pytest.raises(EmbedderError, match="no such folder"):
         open_embedder("not a valid/hub/name")
+
+
+def test_many_texts_go_in_batches_and_keep_their_places(minilm: Embedder, monkeypatch) -> None:
+    texts = [f"text {n} " + "word " * (n % 7) * 60 for n in range(40)]
+    sizes = []
+    encode = minilm._encoder.encode
+    monkeypatch.setattr(minilm._encoder, "encode", lambda some: sizes.append(len(some)) or encode(some))
+    found = minilm.embed(texts)
+    assert sum(sizes) == 40 and max(sizes) <= BATCH_WINDOWS and len(sizes) > 2
+    torch.testing.assert_close(found[[0, 5, 39]], encode([texts[0], texts[5], texts[39]]), atol=1e-5, rtol=0)

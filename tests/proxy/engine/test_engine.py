@@ -411,10 +411,20 @@ def test_a_finished_grammar_ends_the_answer_also_when_end_tokens_are_ignored(eng
     assert chunks[-1].finish_reason == "stop"
 
 
-@pytest.mark.parametrize("grammar", ["root ::= (", "nothing ::= [a-z]", 'root ::= undefined "x"'])
+@pytest.mark.parametrize(
+    "grammar",
+    ["root ::= (", "nothing ::= [a-z]", 'root ::= undefined "x"', "root ::= " + "(" * 20_000, 'root ::= "\ud83d"'],
+)
 def test_a_bad_grammar_is_refused_and_the_engine_goes_on(engine, grammar):
     with pytest.raises(BadGrammar):
         engine.submit(ask(engine, "hello", sampling=Sampling(grammar=grammar)))
+    assert answer(engine, "hello")
+
+
+def test_a_refused_grammar_gives_its_place_in_the_queue_back(engine):
+    for _ in range(200):
+        with pytest.raises(BadGrammar):
+            engine.submit(ask(engine, "hello", sampling=Sampling(grammar='root ::= "\ud83d"')))
     assert answer(engine, "hello")
 
 

@@ -1,0 +1,67 @@
+"""Grammars that clients send: bounded before llama.cpp's parser sees them, which recurses and would end the process.
+
+llama-cpp-python's converter writes "at most N" as N nested groups, and llama.cpp's parser goes one call deeper for each
+group and each rule: some 18,000 of them are the end of a thread's stack.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+MAX_REPETITIONS = 500
+"""A schema's maxLength, maxItems or {m,n} above it stays open; a minimum above it is refused."""
+
+MAX_DEPTH, MAX_RULES, MAX_REPEATED_CHARACTERS = 1000, 5000, 200_000
+
+_SKIPPED = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*')
+_COUNTED = re.compile(r"[()]|::=")
+
+
+def json_schema_to_gbnf(schema: Any) -> str:
+    """GBNF text of a JSON schema by llama-cpp-python's converter. Raises ValueError for what it cannot express."""
+    try:
+        return _converter().json_schema_to_gbnf(json.dumps(schema))
+    except Exception as exc:  # the converter raises whatever its recursion meets
+        raise ValueError(f"{type(exc).__name__}: {exc}") from exc
+
+
+def check_gbnf(gbnf: str) -> None:
+    """Raises ValueError for a grammar that is nested too deep or has too many rules."""
+    depth = rules = 0
+    for found in _COUNTED.finditer(_SKIPPED.sub("", gbnf)):
+        match found[0]:
+            case "(":
+                depth += 1
+            case ")":
+                depth -= 1
+            case _:
+                rules += 1
+                depth = 0
+        if depth > MAX_DEPTH:
+            raise ValueError(f"groups are nested more than {MAX_DEPTH} deep")
+    if rules > MAX_RULES:
+        raise ValueError(f"it has {rules} rules, at most {MAX_RULES} are allowed")
+
+
+@cache
+def _converter() -> ModuleType:
+    """The converter's module, its one function for repetitions bounded: whatever path leads there."""
+    from llama_cpp import llama_grammar
+
+    build = llama_grammar._build_repetition
+
+    def bounded(item_rule: str, min_items: int, max_items: int | None, *args: Any, **kwargs: Any) -> str:
+        if min_items > MAX_REPETITIONS:
+            raise ValueError(f"a minimum of {min_items}, at most {MAX_REPETITIONS} can be asked for")
+        if max_items is not None and max_items > MAX_REPETITIONS:
+            max_items = None
+        if len(item_rule) * max(min_items, max_items or 0) > MAX_REPEATED_CHARACTERS:
+            raise ValueError(f"a repetition of more than {MAX_REPEATED_CHARACTERS} characters")
+        return build(item_rule, min_items, max_items, *args, **kwargs)
+
+    llama_grammar._build_repetition = bounded
+    return llama_grammar
