@@ -40,7 +40,6 @@ from proxy.engine.api import (
     UnknownToken,
 )
 from proxy.engine.chat import ChatTemplate
-from proxy.engine.grammar import json_schema_to_gbnf
 from proxy.engine.llama import (
     MAX_SEQUENCES,
     Candidates,
@@ -48,6 +47,7 @@ from proxy.engine.llama import (
     LlamaError,
     Model,
     NoRoom,
+    json_schema_to_gbnf,
     new_mixer,
 )
 from proxy.engine.mixer import Mixer, MixerUnavailable
@@ -257,7 +257,7 @@ class Engine:
     def json_grammar(self, schema: Mapping[str, Any] | None) -> str:
         try:
             return json_schema_to_gbnf({"type": "object"} if schema is None else schema)
-        except ValueError as exc:
+        except LlamaError as exc:
             raise BadGrammar(f"the JSON schema cannot be made a grammar: {exc}") from exc
 
     def add_model(self, name: str, path: Path) -> None:

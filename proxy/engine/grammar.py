@@ -6,10 +6,8 @@ group and each rule: some 18,000 of them are the end of a thread's stack.
 
 from __future__ import annotations
 
-import json
 import re
-from functools import cache
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 MAX_REPETITIONS = 500
@@ -19,14 +17,6 @@ MAX_DEPTH, MAX_RULES, MAX_REPEATED_CHARACTERS = 1000, 5000, 200_000
 
 _SKIPPED = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*')
 _COUNTED = re.compile(r"[()]|::=")
-
-
-def json_schema_to_gbnf(schema: Any) -> str:
-    """GBNF text of a JSON schema by llama-cpp-python's converter. Raises ValueError for what it cannot express."""
-    try:
-        return _converter().json_schema_to_gbnf(json.dumps(schema))
-    except Exception as exc:  # the converter raises whatever its recursion meets
-        raise ValueError(f"{type(exc).__name__}: {exc}") from exc
 
 
 def check_gbnf(gbnf: str) -> None:
@@ -47,14 +37,13 @@ def check_gbnf(gbnf: str) -> None:
         raise ValueError(f"it has {rules} rules, at most {MAX_RULES} are allowed")
 
 
-@cache
-def _converter() -> ModuleType:
-    """The converter's module, its one function for repetitions bounded: whatever path leads there."""
-    from llama_cpp import llama_grammar
+def bounded(build: Callable[..., str]) -> Callable[..., str]:
+    """llama-cpp-python's one function for repetitions, within bounds: whatever in a schema leads there.
 
-    build = llama_grammar._build_repetition
+    What it returns raises ValueError.
+    """
 
-    def bounded(item_rule: str, min_items: int, max_items: int | None, *args: Any, **kwargs: Any) -> str:
+    def build_repetition(item_rule: str, min_items: int, max_items: int | None, *args: Any, **kwargs: Any) -> str:
         if min_items > MAX_REPETITIONS:
             raise ValueError(f"a minimum of {min_items}, at most {MAX_REPETITIONS} can be asked for")
         if max_items is not None and max_items > MAX_REPETITIONS:
@@ -63,5 +52,4 @@ def _converter() -> ModuleType:
             raise ValueError(f"a repetition of more than {MAX_REPEATED_CHARACTERS} characters")
         return build(item_rule, min_items, max_items, *args, **kwargs)
 
-    llama_grammar._build_repetition = bounded
-    return llama_grammar
+    return build_repetition

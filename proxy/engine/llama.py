@@ -8,10 +8,12 @@ to Python's logging, under "llama.cpp".
 from __future__ import annotations
 
 import ctypes
+import json
 import logging
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import llama_cpp as lib
 import numpy as np
 from llama_cpp._ggml import libggml
 
-from proxy.engine.grammar import check_gbnf
+from proxy.engine.grammar import bounded, check_gbnf
 from proxy.engine.mixer import Mixer
 
 log = logging.getLogger("llama.cpp")
@@ -402,3 +404,21 @@ class Sampler:
 def new_mixer() -> Mixer:
     """Raises MixerUnavailable."""
     return Mixer(libggml)
+
+
+def json_schema_to_gbnf(schema: Any) -> str:
+    """GBNF text of a JSON schema by llama-cpp-python's converter, `bounded`. Raises LlamaError for what it cannot
+    express.
+    """
+    try:
+        return _schema_converter()(json.dumps(schema))
+    except Exception as exc:  # the converter raises whatever its recursion meets
+        raise LlamaError(f"{type(exc).__name__}: {exc}") from exc
+
+
+@cache
+def _schema_converter() -> Callable[[str], str]:
+    from llama_cpp import llama_grammar
+
+    llama_grammar._build_repetition = bounded(llama_grammar._build_repetition)
+    return llama_grammar.json_schema_to_gbnf

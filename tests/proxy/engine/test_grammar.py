@@ -2,7 +2,8 @@
 
 import pytest
 
-from proxy.engine.grammar import MAX_DEPTH, MAX_REPETITIONS, MAX_RULES, check_gbnf, json_schema_to_gbnf
+from proxy.engine.grammar import MAX_DEPTH, MAX_REPETITIONS, MAX_RULES, check_gbnf
+from proxy.engine.llama import LlamaError, json_schema_to_gbnf
 
 
 def text(**limits):
@@ -42,7 +43,7 @@ def test_a_large_upper_bound_is_left_open(schema, bound):
     ],
 )
 def test_what_would_grow_without_end_is_refused(schema):
-    with pytest.raises(ValueError):
+    with pytest.raises(LlamaError):
         json_schema_to_gbnf(schema)
 
 
