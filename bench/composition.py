@@ -37,7 +37,7 @@ def arms(network, embedder, enhancer: Enhancer, decomposer: Decomposer) -> dict[
     """Descriptions -> gates (k, modules, rank), by what is done to the descriptions."""
 
     def gates(texts: Sequence[str]) -> torch.Tensor:
-        return network.network(embedder.embed(list(texts)))
+        return network.gates(embedder.embed(list(texts)))
 
     def mixed(task_share: float) -> GatesOf:
         def of(descriptions: Sequence[str]) -> torch.Tensor:

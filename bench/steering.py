@@ -1,7 +1,7 @@
 """Does the description steer? Loss and exact match on held-out tasks, by what the hypernetwork is told.
 
     python -m bench.steering --data DIR [--checkpoint DIR] [--mt-lora DIR] [--examples 96] [--breadth N] [--split dev]
-                             [--hint both] [--json]
+                             [--hint both] [--listening SHARE] [--json]
 
 Three sets: procedural operation-format pairs never trained on, operations never trained on, real tasks never trained on
 (rows of --split). --hint only: the instruction stands in the description alone; too: in the system text as well, as
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--breadth", type=int, default=0, help="as the checkpoint was trained; for the pairs")
     parser.add_argument("--split", choices=("dev", "test"), default="dev", help="of the real tasks")
     parser.add_argument("--hint", choices=("only", "too", "both"), default="only")
+    parser.add_argument("--listening", type=float, metavar="SHARE", help="of the gates (default: the checkpoint's)")
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", action="store_true")
@@ -54,7 +55,7 @@ def main() -> None:
     found = dev_examples(args.data, args.examples, args.seed, args.breadth, args.split)
     sets = asked({name: found[name] for name in args.sets.split(",")}, args.hint)
     arms = [arm for arm in ARMS if not (args.mt_lora and arm == "mt-lora")]
-    report = measure(config.model.path, load_gated(folder), embedder, sets, arms)
+    report = measure(config.model.path, load_gated(folder), embedder, sets, arms, args.listening)
     if args.mt_lora:
         plain = load_gated(args.mt_lora)
         for name, one in measure(config.model.path, plain, embedder, sets, ["mt-lora"]).items():
@@ -77,15 +78,16 @@ def asked(sets: Mapping[str, list[Example]], hint: str) -> dict[str, list[Exampl
 
 
 def measure(
-    gguf: Path, network: GatedHypernetwork, embedder, sets: Mapping[str, Sequence[Example]], arms: Sequence[str]
-) -> dict:
-    """See `steering`."""
+    gguf: Path, network: GatedHypernetwork, embedder, sets: Mapping[str, Sequence[Example]], arms: Sequence[str],
+    listening: float | None = None,
+) -> dict:  # fmt: skip
+    """See `steering`. listening: of the gates; None = the checkpoint's."""
     model, tokenizer = load_base(gguf)
     lora = GatedLora.of(network)
     lora.attach(model)
 
     def gates_of(descriptions: Sequence[str]) -> torch.Tensor:
-        return network.network(embedder.embed(list(descriptions)))
+        return network.gates(embedder.embed(list(descriptions)), listening)
 
     return steering(model, tokenizer, lora, gates_of, sets, BATCH_TOKENS, arms=arms, mean_gates=network.mean_gates)
 

@@ -38,7 +38,8 @@ class GatedConfig:
     """What `config.json` of a gated checkpoint says.
 
     shapes: module path -> (out_features, in_features) of every adapted linear layer, in gate order.
-    strengths: see `Hypernetwork.strengths`.
+    strengths: see `Hypernetwork.strengths`. listening: share of a text's distance from the mean gates that its own
+    gates keep: 1 as trained, 0 the mean adapter whatever the text (t2l/train/listening.py).
     """
 
     base_name: str
@@ -50,6 +51,7 @@ class GatedConfig:
     trunk_width: int
     shapes: Mapping[str, tuple[int, int]]
     strengths: Mapping[str, float] = field(default_factory=dict)
+    listening: float = 1.0
     training: Mapping[str, object] = field(default_factory=dict)
     """How it was trained (command, steps, seed, measurements): for people, read by no code."""
 
@@ -107,8 +109,13 @@ class GatedHypernetwork:
         """See `Hypernetwork.generate`. Arrays come out as float16; A is shared by all of them."""
         if task_embeddings.ndim != 2 or task_embeddings.shape[1] != self.embedding_dim:
             raise ValueError(f"task embeddings {tuple(task_embeddings.shape)}: want (k, {self.embedding_dim})")
-        gates = self.network(task_embeddings.float().to(self._device))  # (k, modules, rank)
-        return tuple(self._adapter(row) for row in gates)
+        return tuple(self._adapter(row) for row in self.gates(task_embeddings))
+
+    def gates(self, task_embeddings: torch.Tensor, listening: float | None = None) -> torch.Tensor:
+        """(k, E) -> (k, modules, rank) on the network's device. listening: None = the checkpoint's own."""
+        share = self.config.listening if listening is None else listening
+        found = self.network(task_embeddings.float().to(self._device))
+        return found if share == 1 else torch.lerp(self.mean_gates.to(self._device), found, share)
 
     def lora_a(self, path: str) -> torch.Tensor:
         """The shared A of a module, (rank, in_features), float16."""
@@ -136,6 +143,8 @@ def load_gated(folder: Path, device: str = "cpu") -> GatedHypernetwork:
         raw = json.loads((folder / "config.json").read_text())
         if raw.pop("family") != "gated":
             raise CheckpointError(f"{folder / 'config.json'}: family is not 'gated'")
+        if not 0 <= raw.get("listening", 1.0) <= 1:
+            raise CheckpointError(f"{folder / 'config.json'}: listening is {raw['listening']}, want 0 to 1")
         raw["shapes"] = {path: tuple(shape) for path, shape in raw["shapes"].items()}
         config = GatedConfig(**raw)
         tensors = load_file(folder / "model.safetensors")

@@ -82,6 +82,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--json", action="store_true", help="print the losses and the choices as JSON")
 
 
+    about = "choose how far descriptions may move a checkpoint's adapters from the mean one, on tasks never trained on"
+    one = kinds.add_parser("listening", help="calibrate how far a checkpoint listens", description=about)
+    one.set_defaults(run=run_listening)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
+    one.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="its config.json is rewritten")
+    one.add_argument("--examples", type=int, default=45, help="of each set (default: %(default)s)")
+    one.add_argument("--breadth", type=int, default=0, metavar="N", help="as the checkpoint was trained")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
+    one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
+    one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
+    one.add_argument("--json", action="store_true", help="print the losses and the choice as JSON")
     about = "learn how a checkpoint's skill adapters and the task's own are weighed, on development rows"
     one = kinds.add_parser("composer", help="train a checkpoint's composer", description=about)
     one.set_defaults(run=run_composer)
@@ -213,6 +225,38 @@ def run_strengths(args: argparse.Namespace) -> int:
     for skill, one in found.items():
         losses = "".join(f"{loss:8.3f}" for loss in one.losses)
         print(f"{skill:24}{one.examples:5}{one.tasks:7}{losses}{one.strength:8}")
+    return 0
+
+
+def run_listening(args: argparse.Namespace) -> int:
+    from proxy.config import load_config
+    from t2l.embedder import open_embedder
+    from t2l.evaluate.data import DataError
+    from t2l.gated import load_gated
+    from t2l.hypernetwork import CheckpointError
+    from t2l.train.listening import SHARES, listening_sets, measure_listening, write_listening
+
+    device = _device(args)
+    config = load_config(args.config)
+    try:
+        network = load_gated(args.checkpoint, device)
+        sets = listening_sets(args.data, args.examples, args.seed, args.breadth)
+        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+        found = measure_listening(network, config.model.path, embedder, sets, device)
+    except (DataError, CheckpointError) as exc:
+        print(f"et2l train: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the checkpoint is as it was", file=sys.stderr)
+        return 130
+    write_listening(args.checkpoint, found)
+    if args.json:
+        print(json.dumps(dataclasses.asdict(found) | {"share": found.share}))
+        return 0
+    print(f"{'loss at share':24}" + "".join(f"{share:>8}" for share in SHARES))
+    for name, losses in found.losses.items():
+        print(f"{name:24}" + "".join(f"{loss:8.3f}" for loss in losses))
+    print(f"chosen: {found.share}")
     return 0
 
 

@@ -86,7 +86,7 @@ def collect(
             embeddings = embedder.embed(texts)
             strengths = [network.strengths.get(name, 1.0) for name in (*(skill.name for skill in skills), TASK)]
             with torch.no_grad():
-                gates = network.network(embeddings) * torch.tensor(strengths)[:, None, None]
+                gates = network.gates(embeddings) * torch.tensor(strengths)[:, None, None]
             pairs = [torch.cat([embeddings[-1], vectors[skill.name]]) for skill in skills]
             prior = torch.tensor([settings.gain_scale * skill.gain for skill in skills])
             one = Mixed(served, gates, torch.stack(pairs) if pairs else torch.zeros(0, 2 * embedder.dim), prior)
