@@ -14,7 +14,7 @@ import numpy as np
 from t2l.evaluate.run import Evaluation, Result
 from t2l.evaluate.stats import bootstrap_macro, interval
 
-BASELINES = ("base", "mt-lora")
+BASELINES = ("base", "base-desc", "mt-lora", "t2l")
 """Arms that every other arm is compared with, where they were run."""
 LEAST_FOR_A_MARK = 10
 """Items below which no difference is marked as sure: resampling a handful shows no spread."""
@@ -62,14 +62,16 @@ def _mean(tasks: Mapping[str, Mapping[str, Any]], key: str) -> float | None:
 
 
 def _intervals(evaluation: Evaluation, by_arm: Mapping[str, Mapping[str, list[Result]]]) -> dict[str, Any]:
-    """By arm: `score` and `loss` with low and high, and `minus base`, `minus mt-lora` where those were
-    run."""
+    """By arm: `score`, `loss` and, where every task has options, `likelihood`, with low and high; and `minus <arm>`
+    for those of BASELINES that were run."""
     arms, seed = evaluation.settings.arms, evaluation.settings.seed
-    scores, nats, tokens = [], [], []
+    scores, nats, tokens, likelihoods = [], [], [], []
     for task in evaluation.settings.tasks:
         columns = [{one.id: one for one in by_arm[arm][task]} for arm in arms]
         ids = [name for name in columns[0] if all(name in column for column in columns)]
         scores.append(np.array([[column[name].score for column in columns] for name in ids]))
+        picked = [[column[name].likelihood for column in columns] for name in ids]
+        likelihoods.append(np.array([row for row in picked if None not in row], dtype=float))
         # An item without a loss under one arm (it did not fit the context) is compared under none.
         ids = [name for name in ids if all(column[name].nats is not None for column in columns)]
         nats.append(np.array([[column[name].nats for column in columns] for name in ids]))
@@ -78,6 +80,8 @@ def _intervals(evaluation: Evaluation, by_arm: Mapping[str, Mapping[str, list[Re
     kinds = {"score": (scores, None)}
     if all(len(table) for table in nats):
         kinds["loss"] = (nats, tokens)
+    if all(len(table) for table in likelihoods):  # every task has options
+        kinds["likelihood"] = (likelihoods, None)
     for kind, (tables, weights) in kinds.items():
         divisors = [np.ones_like(table) for table in tables] if weights is None else weights
         exact = np.mean(
@@ -101,12 +105,15 @@ def table(report: Mapping[str, Any]) -> str:
     tasks = next(iter(report["arms"].values()))
     items = sum(row["n"] for row in tasks.values())
     marked = items >= LEAST_FOR_A_MARK
-    head = ["arm", "score %", "loss", *(f"score - {base}" for base in baselines), "unread", "errors"]
+    kinds = ["score", *(["likelihood"] if "likelihood" in report["intervals"][next(iter(report["arms"]))] else [])]
+    head = ["arm", *(f"{kind} %" for kind in kinds), "loss"]
+    head += [*(f"{kind} - {base}" for kind in kinds for base in baselines), "unread", "errors"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for arm, tasks in report["arms"].items():
         spans = report["intervals"][arm]
-        cells = [arm, _percent(spans["score"], signed=False, marked=False), _loss(spans.get("loss"))]
-        cells += [_percent(spans.get(f"minus {base}", {}).get("score"), True, marked) for base in baselines]
+        cells = [arm, *(_percent(spans[kind], signed=False, marked=False) for kind in kinds), _loss(spans.get("loss"))]
+        against = [(kind, spans.get(f"minus {base}", {})) for kind in kinds for base in baselines]
+        cells += [_percent(found.get(kind), True, marked) for kind, found in against]
         cells += [str(sum(row[key] for row in tasks.values())) for key in ("parse_failures", "errors")]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append(

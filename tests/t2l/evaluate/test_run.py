@@ -3,6 +3,7 @@ fail."""
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -99,6 +100,16 @@ def test_scores_losses_and_counts_come_out_per_arm_and_task_and_as_macro_means(d
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["macro"] == summary["macro"]
     assert "| base-desc | 87.5" in (tmp_path / "out" / "summary.md").read_text()
     assert (tmp_path / "out" / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_where_every_task_has_options_their_likelihood_is_told_with_intervals(data, tmp_path):
+    summary = report.write(run(data, tmp_path / "out", settings=replace(SETTINGS, tasks=("pick",)))[0], tmp_path)
+    span = summary["intervals"]["base-desc"]["likelihood"]
+    assert span["value"] == summary["arms"]["base-desc"]["pick"]["likelihood_score"] and span["low"] <= span["value"]
+    assert "minus base-desc" in summary["intervals"]["base"] and "minus base" not in summary["intervals"]["base"]
+    assert "likelihood - base-desc" in (tmp_path / "summary.md").read_text()
+    both = report.write(run(data, tmp_path / "both")[0], tmp_path)
+    assert "likelihood" not in both["intervals"]["base"], "one of the tasks has no options"
 
 
 def test_a_stopped_run_goes_on_where_it_was_also_after_a_cut_line(data, tmp_path):
