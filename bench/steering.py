@@ -4,17 +4,18 @@
                              [--hint both] [--listening SHARE] [--json]
 
 Three sets: procedural operation-format pairs never trained on, operations never trained on, real tasks never trained on
-(rows of --split). --hint only: the instruction stands in the description alone; too: in the system text as well, as
-served; both: one after the other. Arms: the bare model without and with the description as system text, the mean
-adapter (mt-lora; or the one that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own, another
-task's or a gibberish description. Each arm's difference from the own description has a paired 95 % bootstrap interval
-over examples.
+(rows of --split). A fourth, only if named in --sets: trained_task, rows of --split of real tasks that were trained on.
+--hint only: the instruction stands in the description alone; too: in the system text as well, as served; both: one after
+the other. Arms: the bare model without and with the description as system text, the mean adapter (mt-lora; or the one
+that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own, another task's or a gibberish
+description. Each arm's difference from the own description has a paired 95 % bootstrap interval over examples.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from proxy.config import load_config
 from t2l.embedder import open_embedder
 from t2l.gated import GatedHypernetwork, load_gated
 from t2l.train.base import GatedLora, load_base
-from t2l.train.data import Example, dev_examples
+from t2l.train.data import Example, dev_examples, real_examples
 from t2l.train.measure import ARMS, steering
 
 BATCH_TOKENS = 2048
@@ -53,6 +54,8 @@ def main() -> None:
     folder = args.checkpoint or Path("t2l/checkpoints") / config.model.name
     embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
     found = dev_examples(args.data, args.examples, args.seed, args.breadth, args.split)
+    rng = random.Random(args.seed)
+    found["trained_task"] = real_examples(args.data, args.examples, rng, args.split, held_out=False)
     sets = asked({name: found[name] for name in args.sets.split(",")}, args.hint)
     arms = [arm for arm in ARMS if not (args.mt_lora and arm == "mt-lora")]
     report = measure(config.model.path, load_gated(folder), embedder, sets, arms, args.listening)

@@ -143,8 +143,9 @@ def load_gated(folder: Path, device: str = "cpu") -> GatedHypernetwork:
         raw = json.loads((folder / "config.json").read_text())
         if raw.pop("family") != "gated":
             raise CheckpointError(f"{folder / 'config.json'}: family is not 'gated'")
-        if not 0 <= raw.get("listening", 1.0) <= 1:
-            raise CheckpointError(f"{folder / 'config.json'}: listening is {raw['listening']}, want 0 to 1")
+        share = raw.get("listening", 1.0)
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise CheckpointError(f"{folder / 'config.json'}: listening is {share!r}, want 0 to 1")
         raw["shapes"] = {path: tuple(shape) for path, shape in raw["shapes"].items()}
         config = GatedConfig(**raw)
         tensors = load_file(folder / "model.safetensors")

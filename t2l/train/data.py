@@ -13,6 +13,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 
 from t2l.enhancer import apply_rules
@@ -272,12 +273,18 @@ def dev_examples(
     for split, kept in (("unseen_pair", breadth), ("unseen_operation", 0)):
         chosen = procedural_tasks(split, kept)
         found[split] = [procedural_examples(chosen, rng, 1)[0] for _ in range(count)]
-    held_out = real_tasks(folder, real_split, held_out=True)
-    for index in range(count):
-        if not held_out:
-            break
-        task = held_out[index % len(held_out)]
+    if real := real_examples(folder, count, rng, real_split, held_out=True):
+        found["unseen_task"] = real
+    return found
+
+
+def real_examples(folder: Path, count: int, rng: random.Random, split: str, held_out: bool) -> list[Example]:
+    """Rows of real tasks held out or trained on, task after task, hint only; none where there is no such task."""
+    found = []
+    given = real_tasks(folder, split, held_out)
+    if not held_out:
+        given = tuple(rng.sample(given, len(given)))
+    for task in islice(cycle(given), count):
         item = rng.choice(task.items)
-        one = Example(task.name, rng.choice(task.descriptions), "", task.bare(item), item.answer)
-        found.setdefault("unseen_task", []).append(one)
+        found.append(Example(task.name, rng.choice(task.descriptions), "", task.bare(item), item.answer))
     return found
