@@ -5,9 +5,9 @@
 
 Three sets: procedural operation-format pairs never trained on, operations never trained on, real tasks never trained on
 (rows of --split). A fourth, only if named in --sets: trained_task, rows of --split of real tasks that were trained on.
---hint only: the instruction stands in the description alone; too: in the system text as well, as served; both: one after
-the other. Arms: the bare model without and with the description as system text, the mean adapter (mt-lora; or the one
-that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own, another task's or a gibberish
+--hint only: the instruction stands in the description alone; too: in the system text as well, as served; both: one and
+then the other. Arms: the bare model without and with the description as system text, the mean adapter (mt-lora; or the
+one that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own, another task's or a gibberish
 description. Each arm's difference from the own description has a paired 95 % bootstrap interval over examples.
 """
 
