@@ -141,7 +141,7 @@ def _formal_once(text: str) -> str:
     for pattern, formal in _SHORTHAND:
         text = pattern.sub(formal, text)
     text = re.sub(r"([!?！？])\1+", r"\1", text)
-    text = re.sub(r"[ \t]+([,.;!?])(?=\s|$)", r"\1", text)
+    text = re.sub(r"(?<=[^\s:])[ \t]+([,.;!?])(?=\s|$)", r"\1", text)  # not what an action and its colon stand before
     return text.strip(" \t\r\n,，") or text.strip()
 
 

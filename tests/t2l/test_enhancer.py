@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t2l.enhancer import Enhancer, RewriteFailed, apply_rules
@@ -86,6 +86,7 @@ def test_rules_lose_no_word_but_fillers_and_are_idempotent(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(alphabet=string.printable + "写代码不要。，：３ｘ", min_size=1, max_size=80))
+@example("! 0;A:0")
 def test_any_text_at_all_is_enhanced_without_loss_of_letters_and_digits(text: str) -> None:
     """Of arbitrary text only white space, repeated punctuation and chat fillers may go."""
     ruled = apply_rules(text, SKILLS)
