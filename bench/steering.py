@@ -54,9 +54,11 @@ def main() -> None:
     folder = args.checkpoint or Path("t2l/checkpoints") / config.model.name
     embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
     found = dev_examples(args.data, args.examples, args.seed, args.breadth, args.split)
-    rng = random.Random(args.seed)
-    found["trained_task"] = real_examples(args.data, args.examples, rng, args.split, held_out=False)
-    sets = asked({name: found[name] for name in args.sets.split(",")}, args.hint)
+    names = args.sets.split(",")
+    if "trained_task" in names:
+        rng = random.Random(args.seed)
+        found["trained_task"] = real_examples(args.data, args.examples, rng, args.split, held_out=False)
+    sets = asked({name: found[name] for name in names}, args.hint)
     arms = [arm for arm in ARMS if not (args.mt_lora and arm == "mt-lora")]
     report = measure(config.model.path, load_gated(folder), embedder, sets, arms, args.listening)
     if args.mt_lora:

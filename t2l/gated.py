@@ -171,6 +171,13 @@ def load_gated(folder: Path, device: str = "cpu") -> GatedHypernetwork:
     return GatedHypernetwork(config, network, lora, mean_gates, checkpoint_digest(folder), device)
 
 
+def write_config(folder: Path, config: Mapping[str, object]) -> None:
+    """A checkpoint's `config.json`, atomically."""
+    temporary = folder / "config.json.tmp"
+    temporary.write_text(json.dumps(config, indent=1) + "\n")
+    temporary.replace(folder / "config.json")
+
+
 def checkpoint_digest(folder: Path) -> str:
     """sha256 (hex) over config.json and model.safetensors."""
     sha = hashlib.sha256()

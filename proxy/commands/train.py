@@ -69,40 +69,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="JSON Lines; kept on Ctrl-C")
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
-    about = "choose how strongly each skill's adapter may act, on development rows of tasks that were not trained"
-    one = kinds.add_parser("strengths", help="calibrate a checkpoint's strength per skill", description=about)
-    one.set_defaults(run=run_strengths)
-    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
-    one.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="its config.json is rewritten")
-    one.add_argument("--examples", type=int, default=32, help="of each skill (default: %(default)s)")
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
-    one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
-    one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
-    one.add_argument("--json", action="store_true", help="print the losses and the choices as JSON")
-
-
     about = "choose how far descriptions may move a checkpoint's adapters from the mean one, on tasks never trained on"
     one = kinds.add_parser("listening", help="calibrate how far a checkpoint listens", description=about)
     one.set_defaults(run=run_listening)
-    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
-    one.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="its config.json is rewritten")
+    _add_checkpoint(one, "its config.json is rewritten")
     one.add_argument("--examples", type=int, default=45, help="of each set (default: %(default)s)")
     one.add_argument("--breadth", type=int, default=0, metavar="N", help="as the checkpoint was trained")
-    one.add_argument("--seed", type=int, default=0)
     one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
-    one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
-    one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
-    one.add_argument("--json", action="store_true", help="print the losses and the choice as JSON")
+    about = "choose how strongly each skill's adapter may act, on development rows of tasks that were not trained"
+    one = kinds.add_parser("strengths", help="calibrate a checkpoint's strength per skill", description=about)
+    one.set_defaults(run=run_strengths)
+    _add_checkpoint(one, "its config.json is rewritten")
+    one.add_argument("--examples", type=int, default=32, help="of each skill (default: %(default)s)")
+    one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
     about = "learn how a checkpoint's skill adapters and the task's own are weighed, on development rows"
     one = kinds.add_parser("composer", help="train a checkpoint's composer", description=about)
     one.set_defaults(run=run_composer)
-    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
-    one.add_argument("--checkpoint", type=Path, required=True, metavar="DIR",
-                     help="composer.safetensors is written there if it helps")  # fmt: skip
+    _add_checkpoint(one, "composer.safetensors is written there if it helps")
     one.add_argument("--steps", type=int, default=60)
     one.add_argument("--batch", type=int, default=6, help="examples a step (default: %(default)s)")
     one.add_argument("--per-task", type=int, default=6, help="examples of each task (default: %(default)s)")
+
+
+def _add_checkpoint(one: argparse.ArgumentParser, about: str) -> None:
+    """What all commands have that work on a finished checkpoint. about: what they do to it."""
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
+    one.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help=about)
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")

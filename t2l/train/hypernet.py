@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from t2l import composer
 from t2l.embedder import TextEmbedder
-from t2l.gated import MEAN_GATES, GatedConfig, GateNetwork, load_gated
+from t2l.gated import MEAN_GATES, GatedConfig, GateNetwork, load_gated, write_config
 from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
 from t2l.train.batches import Batch, bucketed, collate, tokenize
@@ -122,8 +122,9 @@ class Trainer:
         """Train to `settings.steps`, saving as it goes; returns the last step's record. Ctrl-C saves first."""
         self.resume()
         record: dict = {}
-        wanted = self.settings.eval_examples if self.settings.eval_every else 0
-        dev = dev_examples(self._data, wanted, seed=1234, breadth=self.settings.breadth)
+        dev: dict[str, list[Example]] = {}
+        if self.settings.eval_every:
+            dev = dev_examples(self._data, self.settings.eval_examples, seed=1234, breadth=self.settings.breadth)
         bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", mininterval=5.0)
         pending: list = []
         try:
@@ -266,6 +267,5 @@ class Trainer:
         )  # fmt: skip
         save_file(tensors, folder / "model.safetensors.tmp")
         os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
-        (folder / "config.json.tmp").write_text(json.dumps({"family": "gated"} | asdict(config), indent=1) + "\n")
-        os.replace(folder / "config.json.tmp", folder / "config.json")
+        write_config(folder, {"family": "gated"} | asdict(config))
         (folder / composer.FILE_NAME).unlink(missing_ok=True)  # it was trained for another network

@@ -8,7 +8,6 @@ and development rows of real tasks never trained on, as they are served, the hin
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from t2l.gated import GatedHypernetwork
+from t2l.gated import GatedHypernetwork, write_config
 from t2l.train.base import GatedLora, load_base
 from t2l.train.data import Example, dev_examples
 from t2l.train.measure import example_scores
@@ -76,11 +75,8 @@ def measure_listening(
 
 def write_listening(folder: Path, found: Listening) -> None:
     """Puts the share, and what it was chosen by, into a checkpoint's config.json."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
+    config = json.loads((folder / "config.json").read_text())
     config["listening"] = found.share
     losses = {name: dict(zip(SHARES, row, strict=True)) for name, row in found.losses.items()}
     config["training"]["listening"] = {"examples": found.examples, "loss": losses}
-    temporary = folder / "config.json.tmp"
-    temporary.write_text(json.dumps(config, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_config(folder, config)

@@ -8,7 +8,6 @@ hint in the system text, the input in the prompt. 0 is among them.
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from t2l.composer import TASK
 from t2l.decomposer import Decomposer
 from t2l.enhancer import Enhancer
-from t2l.gated import GatedHypernetwork
+from t2l.gated import GatedHypernetwork, write_config
 from t2l.train.base import GatedLora, load_base
 from t2l.train.data import MIN_ITEMS, Example
 from t2l.train.measure import GatesOf, example_scores
@@ -110,14 +109,11 @@ def choose(losses: torch.Tensor) -> float:
 
 def write_strengths(folder: Path, found: Mapping[str, Calibration]) -> None:
     """Puts the strengths, and what they were chosen by, into a checkpoint's config.json."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
+    config = json.loads((folder / "config.json").read_text())
     strengths = {skill: one.strength for skill, one in found.items()}
     config["strengths"] = config.get("strengths", {}) | strengths  # a skill that was not measured keeps its own
     config["training"]["strengths"] = config["training"].get("strengths", {}) | {
         skill: {"examples": one.examples, "tasks": one.tasks, "loss": dict(zip(STRENGTHS, one.losses, strict=True))}
         for skill, one in found.items()
     }
-    temporary = folder / "config.json.tmp"
-    temporary.write_text(json.dumps(config, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_config(folder, config)
