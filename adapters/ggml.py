@@ -162,10 +162,7 @@ def dequantize(blocks: np.ndarray, kind: GgmlType, out: np.ndarray) -> None:
     if kind.name == "f32":
         out.reshape(-1)[:] = blocks.reshape(-1).view(np.float32)
         return
-    if kind.name == "f16":
-        _cpu().ggml_cpu_fp16_to_fp32(blocks.ctypes.data, out.ctypes.data, out.size)
-        return
-    _base().ggml_get_type_traits(kind.id).contents.to_float(blocks.ctypes.data, out.ctypes.data, out.size)
+    _CONVERT(reader(kind))(blocks.ctypes.data, out.ctypes.data, out.size)
 
 
 def quantize(values: np.ndarray, kind: GgmlType, out: np.ndarray) -> None:
@@ -178,13 +175,37 @@ def quantize(values: np.ndarray, kind: GgmlType, out: np.ndarray) -> None:
     rows, columns = values.shape
     if out.size != rows * kind.row_bytes(columns):
         raise ValueError(f"{out.size} bytes do not take {rows} rows of {columns} elements in {kind.name}")
-    if kind.needs_imatrix:
-        raise GgmlUnavailable(f"{kind.name} can only be quantised with an importance matrix")
-    if kind.name in _FAST:
-        convert = _cpu().ggml_get_type_traits_cpu(kind.id).contents.from_float
-        convert(values.ctypes.data, out.ctypes.data, values.size)
+    if convert := writer(kind):
+        _CONVERT(convert)(values.ctypes.data, out.ctypes.data, values.size)
         return
     _base().ggml_quantize_chunk(kind.id, values.ctypes.data, out.ctypes.data, 0, rows, columns, None)
+
+
+def reader(kind: GgmlType) -> int:
+    """Address of the C function (blocks, float32, elements) that `dequantize` calls; 0 for f32, which needs none."""
+    if kind.name == "f32":
+        return 0
+    if kind.name == "f16":
+        return _address(_cpu().ggml_cpu_fp16_to_fp32)
+    return _address(_base().ggml_get_type_traits(kind.id).contents.to_float)
+
+
+def writer(kind: GgmlType) -> int:
+    """Address of the C function (float32, blocks, elements) that `quantize` calls for a type; 0 where it calls that of
+    `chunk_writer`. Raises GgmlUnavailable.
+    """
+    if kind.needs_imatrix:
+        raise GgmlUnavailable(f"{kind.name} can only be quantised with an importance matrix")
+    return _address(_cpu().ggml_get_type_traits_cpu(kind.id).contents.from_float) if kind.name in _FAST else 0
+
+
+def chunk_writer() -> int:
+    """Address of ggml_quantize_chunk."""
+    return _address(_base().ggml_quantize_chunk)
+
+
+def _address(function) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value
 
 
 def _check(array: np.ndarray, dtype: type) -> None:

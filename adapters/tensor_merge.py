@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from adapters.errors import BaseModelCorrupt
 from adapters.ggml import GgmlType
 from adapters.gguf_io import TensorInfo
 from adapters.gguf_rewrite import PartialFile
+from adapters.merge_rows import merge_rows
 
 STORES = ("q8_0", "same", "f16", "auto")
 """How changed tensors are stored: Q8_0; in their own type; F16; or each in the smallest type that keeps it.
@@ -89,11 +89,6 @@ class Target:
     kind: GgmlType
     a: np.ndarray
     b: np.ndarray
-
-    @cached_property
-    def gram(self) -> np.ndarray:
-        """A A^T, (rank, rank)."""
-        return self.a @ self.a.T
 
     def chunks(self, threads: int) -> list[slice]:
         """All rows, in equal parts, as many for each thread: none waits long for the others at a tensor's end."""
@@ -176,35 +171,19 @@ class TensorMerger:
         return total
 
     def _chunk(self, target: Target, kind: GgmlType, rows: slice, at: int | None) -> Sums:
-        columns = target.info.shape[1]
-        count = rows.stop - rows.start
+        columns, count = target.info.shape[1], rows.stop - rows.start
         before, after = target.kind.row_bytes(columns), kind.row_bytes(columns)
-        buffers = self._buffers(count * columns, count * max(before, after))
-        weight, delta, merged = (buffer[: count * columns].reshape(count, columns) for buffer in buffers[:3])
-        raw = buffers[3][: count * before]
-        if os.preadv(target.source, [raw], target.info.offset + rows.start * before) != raw.size:
+        source, stored = self._buffers(count * before, count * after)
+        if os.preadv(target.source, [source], target.info.offset + rows.start * before) != source.size:
             raise BaseModelCorrupt(f"the base model ends inside {target.info.name}: was it replaced?")
-        ggml.dequantize(raw, target.kind, weight)
-        np.matmul(target.b[rows], target.a, out=delta)
-        np.add(weight, delta, out=merged)
-        raw = buffers[3][: count * after]
-        ggml.quantize(merged, kind, raw)
+        sums = merge_rows(source, target.kind, target.a, target.b[rows], kind, stored)
         if at is not None:
-            self.file.write(raw, at + rows.start * after)
-        ggml.dequantize(raw, kind, merged)
-        np.subtract(merged, weight, out=merged)
-        b = target.b[rows]
-        d_d = float(np.vdot(b.T @ b, target.gram))  # |B A|^2 = <B^T B, A A^T>, without another pass over the change
-        return Sums(_dot(merged, delta), d_d, _dot(merged, merged), _dot(weight, weight))
+            self.file.write(stored, at + rows.start * after)
+        return Sums(*sums)
 
-    def _buffers(self, elements: int, size_bytes: int) -> tuple[np.ndarray, ...]:
-        """This thread's three float32 buffers and one of bytes, at least that large."""
-        have = getattr(self.local, "buffers", None)
-        if have is None or have[0].size < elements or have[3].size < size_bytes:
-            have = (*(np.empty(elements, np.float32) for _ in range(3)), np.empty(size_bytes, np.uint8))
-            self.local.buffers = have
-        return have
-
-
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.dot(a.reshape(-1), b.reshape(-1)))
+    def _buffers(self, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
+        """Two of this thread's own, uint8, of these sizes."""
+        have = getattr(self.local, "buffer", None)
+        if have is None or have.size < before + after:
+            have = self.local.buffer = np.empty(before + after, np.uint8)
+        return have[:before], have[before : before + after]

@@ -7,16 +7,13 @@ slower.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
-import os
-import subprocess
-import sysconfig
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from adapters.native import NativeUnavailable, built
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +60,10 @@ class Mixer:
 
     def __init__(self, ggml: ctypes.CDLL) -> None:
         """ggml: llama.cpp's own tensor library. Raises MixerUnavailable."""
-        library = ctypes.CDLL(str(_built()))
+        try:
+            library = ctypes.CDLL(str(built(SOURCE)))
+        except NativeUnavailable as exc:
+            raise MixerUnavailable(str(exc)) from exc
         self.callback = ctypes.cast(library.mixer_callback, ctypes.c_void_p).value
         self._library = library
         self._learned = np.zeros(MOST_TENSORS, np.uint64)
@@ -159,25 +159,3 @@ def _source_offset(ggml: ctypes.CDLL) -> int:
         return 8 * places[0]
     finally:
         ggml.ggml_free(context)
-
-
-def _built() -> Path:
-    """The shared library, compiled once per version of the source into the user's cache folder."""
-    source = SOURCE.read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "et2l"
-    target = cache / f"mixer-{hashlib.sha256(source).hexdigest()[:16]}{sysconfig.get_config_var('SHLIB_SUFFIX')}"
-    if target.is_file():
-        return target
-    try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            fresh = Path(folder) / "mixer.so"
-            compiler = os.environ.get("CC", "cc")
-            command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(fresh), str(SOURCE)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-            if done.returncode != 0:
-                raise MixerUnavailable(f"{compiler} failed: {done.stderr.strip()[:500]}")
-            fresh.replace(target)
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise MixerUnavailable(f"mixer.c cannot be compiled: {exc}") from exc
-    return target

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapters.native import NativeUnavailable
 from proxy.engine import mixer as mixer_module
 from proxy.engine.api import AdapterFile, Generation, Placement, Sampling
 from proxy.engine.llama import Adapter, Context, Model, new_mixer
@@ -137,10 +138,10 @@ def test_the_engine_serves_all_adapters_in_the_same_steps_and_the_answers_are_ri
 def test_without_the_native_part_adapters_take_turns_and_the_answers_are_right(
     make_engine, tiny_adapters, monkeypatch
 ):
-    def unavailable() -> Path:
-        raise MixerUnavailable("no compiler")
+    def unavailable(source: Path) -> Path:
+        raise NativeUnavailable("no compiler")
 
-    monkeypatch.setattr(mixer_module, "_built", unavailable)
+    monkeypatch.setattr(mixer_module, "built", unavailable)
     engine, adapters = make_engine(), [None, *tiny_adapters]
     answers = ask_all(engine, adapters)
     assert engine.stats().decode_steps >= 48
