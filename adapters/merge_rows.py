@@ -72,9 +72,9 @@ def merge_rows(
         return _by_steps(source, kind, a, b, stored, target)
     scratch, sums = _scratch((rank + _ROWS_AT_ONCE + 2) * columns), (ctypes.c_double * 4)()
     job = _Job(
-        ggml.reader(kind), ggml.writer(stored), ggml.chunk_writer(), ggml.reader(stored), stored.id, rank, rows, columns,
-        kind.row_bytes(columns), stored.row_bytes(columns), source.ctypes.data, target.ctypes.data, a.ctypes.data,
-        b.ctypes.data, scratch.ctypes.data,
+        ggml.reader(kind), ggml.writer(stored), ggml.chunk_writer(), ggml.reader(stored), stored.id, rank, rows,
+        columns, kind.row_bytes(columns), stored.row_bytes(columns), source.ctypes.data, target.ctypes.data,
+        a.ctypes.data, b.ctypes.data, scratch.ctypes.data,
     )  # fmt: skip
     library.merge_rows(ctypes.byref(job), sums)
     return tuple(sums)

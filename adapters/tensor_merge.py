@@ -40,9 +40,8 @@ every weight on a coarse new grid keeps the change on average and buries it in n
 (docs/results-builds.md)."""
 
 CHUNK_ELEMENTS, LEAST_ELEMENTS = 1 << 19, 1 << 14
-"""About the most and least weights worked on at once by one thread; its buffers take up to 8 MiB. Of smaller chunks the
-buffers would stay nearer to the processor, but then threads wait longer for each other at the interpreter's lock
-(docs/results-builds.md)."""
+"""About the most and least weights that a thread reads, merges and writes at once. With smaller chunks the threads
+would wait longer for each other at the interpreter's lock; without a C compiler they need 6 MiB of buffers."""
 
 SAMPLE_CHUNKS, SAMPLE_ELEMENTS = 4, 1 << 17
 """`auto` looks at this many chunks, evenly spread, before it stores a whole tensor in a type."""

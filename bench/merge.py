@@ -30,6 +30,7 @@ from adapters.lora import LoraAdapter, LoraDelta
 from adapters.merge import cores, merge
 
 ROOT = Path(__file__).parents[1]
+WARM_BYTES = 1 << 30
 COPY, BUILD_COPY, PEERS = "file copy (cp, sync)", "build copy (cp, sync)", "export-lora + quantize"
 MODEL = ROOT / "models" / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
@@ -83,6 +84,17 @@ def measured(commands: Sequence[Sequence[str]]) -> Run:
     return Run(wall, cpu, peak, output.decode("utf-8", "replace"))
 
 
+def warm(path: Path) -> None:
+    """Write and remove a file. On a virtual machine the first use of memory can take ten times as long as the copying
+    into it: whoever comes first would pay for the others.
+    """
+    piece = bytes(1 << 24)
+    with path.open("wb") as file:
+        for _ in range(WARM_BYTES // len(piece)):
+            file.write(piece)
+    path.unlink()
+
+
 def child(base: Path, adapter: Path, out: Path, store: str, threads: int) -> None:
     """Our merge, in a process of its own; prints its seconds."""
     files = BaseFiles.read(base)
@@ -126,6 +138,7 @@ def compare(args: argparse.Namespace, folder: Path) -> list[Row]:
     sizes = {}
     for _ in range(args.runs):  # interleaved, so that a busy minute falls on all of them
         for name, (commands, out) in plan.items():
+            warm(folder / "warm")
             runs[name].append(measured(commands))
             sizes[name] = out.stat().st_size
             for path in (copy, half, final) if name.startswith("et2l") else (ours, copy, half, final):
