@@ -182,7 +182,7 @@ class TensorMerger:
 
     def _buffers(self, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
         """Two of this thread's own, uint8, of these sizes."""
-        have = getattr(self.local, "buffer", None)
-        if have is None or have.size < before + after:
-            have = self.local.buffer = np.empty(before + after, np.uint8)
-        return have[:before], have[before : before + after]
+        have = getattr(self.local, "buffers", None)
+        if have is None or have[0].size < before or have[1].size < after:
+            have = self.local.buffers = np.empty(before, np.uint8), np.empty(after, np.uint8)
+        return have[0][:before], have[1][:after]

@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--arms", type=names, default=names(DEFAULT_ARMS), metavar="A,B",
-        help="of base, base-desc, 3-shot, mt-lora, t2l, t2l-other, t2l-gibberish, oracle, et2l "
+        help="of base, base-desc, 3-shot, mt-lora, mt-lora-desc, t2l, t2l-other, t2l-gibberish, oracle, et2l "
         f"(default: {DEFAULT_ARMS})",
     )  # fmt: skip
     parser.add_argument("--limit", type=positive, metavar="N", help="items a task (default: all)")
@@ -168,7 +168,7 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
     from t2l.evaluate.arms import Sources
 
     oracle = oracle_of(args.oracle, base) if args.oracle else None
-    needed = set(args.arms) & {"mt-lora", "t2l", "t2l-other", "t2l-gibberish", "et2l"}
+    needed = set(args.arms) & {"mt-lora", "mt-lora-desc", "t2l", "t2l-other", "t2l-gibberish", "et2l"}
     if not needed:
         return Sources(oracle=oracle)
     from proxy.wiring import CHECKPOINTS, chosen_device
@@ -180,7 +180,7 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
     network = open_hypernetwork(folder, base.digest, device)
     if network.base_digest != base.digest:
         raise CheckpointError(f"{folder} was trained for another model file than {config.model.path}")
-    if needed == {"mt-lora"}:
+    if needed <= {"mt-lora", "mt-lora-desc"}:
         return Sources(multi_task=network.multi_task, oracle=oracle)
     wanted = config.embedder
     embedder = open_text_embedder(

@@ -20,6 +20,7 @@ ARMS = {
     "base-desc": "the bare model, the task's description as system text",
     "3-shot": "the bare model, three solved examples as earlier turns",
     "mt-lora": "the checkpoint's one multi-task adapter, whatever the task",
+    "mt-lora-desc": "the same adapter, the task's description as system text",
     "t2l": "the adapter generated from the task's own description",
     "t2l-other": "the adapter generated from another task's description",
     "t2l-gibberish": "the adapter generated from random letters of the description's shape",
@@ -79,6 +80,7 @@ class Arms:
                 raise ArmUnavailable(f"there is no arm {arm!r}; there is {', '.join(ARMS)}")
         needs = {
             "mt-lora": (self._sources.multi_task, "a checkpoint with a multi-task adapter (--checkpoint)"),
+            "mt-lora-desc": (self._sources.multi_task, "a checkpoint with a multi-task adapter (--checkpoint)"),
             "t2l": (self._sources.generate, "a hypernetwork checkpoint (--checkpoint)"),
             "t2l-other": (self._sources.generate, "a hypernetwork checkpoint (--checkpoint)"),
             "t2l-gibberish": (self._sources.generate, "a hypernetwork checkpoint (--checkpoint)"),
@@ -89,7 +91,7 @@ class Arms:
             source, what = needs.get(arm, (True, ""))
             if source is None:
                 raise ArmUnavailable(f"arm {arm} needs {what}")
-            if arm in ("base-desc", "t2l", "t2l-other", "t2l-gibberish", "et2l"):
+            if arm in ("base-desc", "mt-lora-desc", "t2l", "t2l-other", "t2l-gibberish", "et2l"):
                 silent = [task for task in self._tasks if not self._data.descriptions(task)]
                 if silent:
                     raise ArmUnavailable(
@@ -111,6 +113,8 @@ class Arms:
         own = self.description(task)
         if arm == "base-desc":
             return Condition(arm, task, system=own, description=own)
+        if arm == "mt-lora-desc":
+            return Condition(arm, task, system=own, adapter=self._sources.multi_task(), description=own)
         if arm == "t2l":
             return Condition(arm, task, adapter=self._sources.generate(own), description=own)
         if arm == "t2l-other":

@@ -14,7 +14,7 @@ import numpy as np
 from t2l.evaluate.run import Evaluation, Result
 from t2l.evaluate.stats import bootstrap_macro, interval
 
-BASELINES = ("base", "base-desc", "mt-lora", "t2l")
+BASELINES = ("base", "base-desc", "mt-lora", "mt-lora-desc", "t2l")
 """Arms that every other arm is compared with, where they were run."""
 LEAST_FOR_A_MARK = 10
 """Items below which no difference is marked as sure: resampling a handful shows no spread."""

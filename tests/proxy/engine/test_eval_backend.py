@@ -22,7 +22,7 @@ from t2l.evaluate.torch_backend import TorchBackend
 from t2l.gated import GateNetwork
 
 HIDDEN, KV, LAYERS, RANK = 64, 32, 2, 4
-ARMS = "base,base-desc,3-shot,mt-lora,t2l,t2l-other,t2l-gibberish,oracle,et2l"
+ARMS = "base,base-desc,3-shot,mt-lora,mt-lora-desc,t2l,t2l-other,t2l-gibberish,oracle,et2l"
 ASKED = ({"role": "system", "content": ""}, {"role": "user", "content": "Which one?"})
 
 

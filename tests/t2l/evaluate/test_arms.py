@@ -52,12 +52,15 @@ def test_every_arm_makes_a_condition_and_only_adapter_arms_have_adapters(data):
     found = {arm: arms.condition(arm, "a", items) for arm in ARMS}
     assert {arm for arm, one in found.items() if one.adapter} == {
         "mt-lora",
+        "mt-lora-desc",
         "t2l",
         "t2l-other",
         "t2l-gibberish",
         "oracle",
     }
     assert found["base-desc"].system == found["t2l"].description in data.descriptions("a")
+    assert found["mt-lora-desc"].system == found["base-desc"].system
+    assert found["mt-lora-desc"].adapter.digest == found["mt-lora"].adapter.digest
     assert found["t2l"].system == found["base"].system == ""
     assert found["oracle"].adapter.digest == adapter("oracle a").digest
     assert found["et2l"].note == "the pipeline chose the base model"
@@ -135,6 +138,7 @@ def test_hint_only_drops_the_instruction_from_question_and_examples(data):
         ("oracle", "--oracle DIR"),
         ("t2l", "--checkpoint"),
         ("mt-lora", "--checkpoint"),
+        ("mt-lora-desc", "--checkpoint"),
         ("et2l", "--checkpoint"),
         ("best", "no arm 'best'"),
     ],
