@@ -241,12 +241,8 @@ class Mixture:
         return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
 
     def _lettered(self) -> list[Example]:
-        if self._with_choices and self._rng.random() < OWN_CHOICES:
-            sizes = [len(task.items) for task in self._with_choices]
-            (task,) = self._rng.choices(self._with_choices, sizes)
-        else:
-            task = self._rng.choice(self._real)
-        found = task.lettered(self._rng)
+        own = self._with_choices and self._rng.random() < OWN_CHOICES
+        found = self._rng.choice(self._with_choices if own else self._real).lettered(self._rng)
         return [found] if found else []
 
     def _worded(self, description: str) -> str:

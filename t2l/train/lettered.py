@@ -18,9 +18,8 @@ LETTERS = "ABCDE"
 LONGEST_OPTION = 80
 """Characters."""
 LONGEST_STEM = 350
-OWN_CHOICES = 0.5
-"""Share of questions from tasks that bring their own choices, drawn by their sizes: few tasks, but wrong options that
-are not easy."""
+OWN_CHOICES = 0.3
+"""Share of questions from tasks that bring their own choices: few tasks, but wrong options that are not easy."""
 
 _CLOSINGS = (
     "Answer with only the letter of the correct option ({letters}).|Which option is right? (Answer|Reply) with (only|just) the letter ({letters})."
