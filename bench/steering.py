@@ -4,7 +4,8 @@
                              [--hint both] [--listening SHARE] [--json]
 
 Three sets: procedural operation-format pairs never trained on, operations never trained on, real tasks never trained on
-(rows of --split). A fourth, only if named in --sets: trained_task, rows of --split of real tasks that were trained on.
+(rows of --split). Two more, if named in --sets: trained_task, rows of --split of real tasks that were trained on;
+lettered, rows of --split of the unseen ones as multiple choice, whose other options are other items' answers.
 --hint only: the instruction stands in the description alone; too: in the system text as well, as served; both: one and
 then the other. Arms: the bare model without and with the description as system text, the mean adapter (mt-lora; or the
 one that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own, another task's or a gibberish
@@ -27,7 +28,7 @@ from proxy.config import load_config
 from t2l.embedder import open_embedder
 from t2l.gated import GatedHypernetwork, load_gated
 from t2l.train.base import GatedLora, load_base
-from t2l.train.data import Example, dev_examples, real_examples
+from t2l.train.data import Example, dev_examples, lettered_examples, real_examples
 from t2l.train.measure import ARMS, steering
 
 BATCH_TOKENS = 2048
@@ -58,6 +59,8 @@ def main() -> None:
     if "trained_task" in names:
         rng = random.Random(args.seed)
         found["trained_task"] = real_examples(args.data, args.examples, rng, args.split, held_out=False)
+    if "lettered" in names:
+        found["lettered"] = lettered_examples(args.data, args.examples, random.Random(args.seed), args.split)
     sets = asked({name: found[name] for name in names}, args.hint)
     arms = [arm for arm in ARMS if not (args.mt_lora and arm == "mt-lora")]
     report = measure(config.model.path, load_gated(folder), embedder, sets, arms, args.listening)

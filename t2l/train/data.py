@@ -288,3 +288,14 @@ def real_examples(folder: Path, count: int, rng: random.Random, split: str, held
         item = rng.choice(task.items)
         found.append(Example(task.name, rng.choice(task.descriptions), "", task.bare(item), item.answer))
     return found
+
+
+def lettered_examples(folder: Path, count: int, rng: random.Random, split: str) -> list[Example]:
+    """Rows of held-out real tasks as multiple choice, task after task, as many of `count` as twenty times as many tries
+    give. Raises DataError.
+    """
+    found: list[Example] = []
+    for task in islice(cycle(real_tasks(folder, split, held_out=True)), 20 * count):
+        if len(found) < count and (one := task.lettered(rng)):
+            found.append(one)
+    return found

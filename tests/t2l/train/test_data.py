@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from t2l.evaluate.data import Item
-from t2l.train.data import PROCEDURAL_PLACES, REAL_PLACES, Mixture, RealTask, is_held_out
+from t2l.train.data import PROCEDURAL_PLACES, REAL_PLACES, Mixture, RealTask, is_held_out, lettered_examples
 
 ITEM = Item("t", "1", "train", "Say the colour.\n\nThe sky over Rome?", ("blue",), meta={"input_start": 17})
 TASK = RealTask("t", ("Name the colour.",), "", (ITEM,))
@@ -84,6 +84,23 @@ def test_real_questions_come_lettered_as_often_as_asked(folder):
     drawn = Mixture(folder, 3, 0.5, 4, lettered_share=0.3).draw(4000)
     found = sum("/" not in e.task and e.answer in ("A", "B", "C", "D", "E") for e in drawn) / len(drawn)
     assert found == pytest.approx(0.3, abs=0.03)
+
+
+def test_lettered_examples_are_of_held_out_tasks_and_only_where_options_differ(folder):
+    file = folder / "rows.jsonl"
+    assert lettered_examples(folder, 5, random.Random(0), "train") == []
+    held = next(f"t{i}" for i in range(50) if is_held_out(f"t{i}"))
+    with (folder / "task_descriptions.jsonl").open("a") as infos:
+        infos.write("\n" + json.dumps({"task": held, "split": "train", "descriptions": ["Name the town."]}))
+    with file.open("a") as rows:
+        for i in range(12):
+            row = {"task": held, "split": "train", "prompt": f"p {i}", "answer": f"town {i % 5}"}
+            rows.write(json.dumps(row) + "\n")
+    found = lettered_examples(folder, 5, random.Random(0), "train")
+    assert len(found) == 5 and {one.task for one in found} == {held}
+    for one in found:
+        (right,) = [line for line in one.prompt.splitlines() if line.lstrip("(")[:1] == one.answer and "town" in line]
+        assert right.split()[-1] == str(int(one.prompt.split()[1]) % 5)
 
 
 def test_shares_above_one_are_refused(folder):
