@@ -10,7 +10,7 @@
 
 enum { ROWS = 4, LANES = 8, WIDE = 2 * LANES };  // ROWS * WIDE sums fill the registers
 
-typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 typedef void (*convert)(const void * from, void * to, int64_t elements);
 typedef size_t (*quantize_chunk)(
