@@ -1,6 +1,6 @@
 """Small C sources of ours, compiled on first use for the processor at hand.
 
-Each has an equal in Python that does the same slower, which its module falls back to where there is no compiler.
+Whoever uses one has a slower way to the same result, for machines without a compiler.
 """
 
 from __future__ import annotations
