@@ -111,11 +111,12 @@ def test_a_step_whose_shape_is_not_the_announced_one_is_noticed(context, tiny_ad
     assert not context.mixer.kept_apart
 
 
-def ask_all(engine, adapters: list[AdapterFile | None]) -> list[tuple[int, ...]]:
+def ask_all(engine, adapters: list[AdapterFile | None], tokens: int = 12) -> list[tuple[int, ...]]:
     streams = []
     for adapter in adapters:
         prompt = engine.tokenize(TEXT)
-        asked = Generation(prompt, Placement(adapter=adapter), 12, sampling=Sampling(temperature=0), ignore_eos=True)
+        greedy = Sampling(temperature=0)
+        asked = Generation(prompt, Placement(adapter=adapter), tokens, sampling=greedy, ignore_eos=True)
         streams.append(engine.submit(asked))
     return [tuple(token for chunk in stream for token in chunk.tokens) for stream in streams]
 
@@ -128,8 +129,8 @@ def test_the_engine_serves_all_adapters_in_the_same_steps_and_the_answers_are_ri
     for adapter in adapters:
         ask_all(engine, [adapter])  # an adapter's first step is its own: the mixer learns it
     before = engine.stats().decode_steps
-    answers = ask_all(engine, adapters)
-    assert engine.stats().decode_steps - before <= 16  # 12 tokens each; one at a time it takes 48
+    answers = ask_all(engine, adapters, 60)  # long beside the time that a busy machine takes to ask four times
+    assert engine.stats().decode_steps - before <= 80  # one at a time it takes 240
     reference = make_engine()
     for adapter, tokens in zip(adapters, answers, strict=True):
         assert_most_likely(reference, TEXT, adapter, tokens)
