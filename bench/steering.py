@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--breadth", type=int, default=0, help="as the checkpoint was trained; for the pairs")
     parser.add_argument("--split", choices=("dev", "test"), default="dev", help="of the real tasks")
     parser.add_argument("--hint", choices=("only", "too", "both"), default="only")
-    parser.add_argument("--listening", type=float, metavar="SHARE", help="of the way from the mean (default: served)")
+    parser.add_argument("--listening", type=float, metavar="SHARE", help="of the gates (default: the checkpoint's)")
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", action="store_true")
@@ -89,13 +89,13 @@ def measure(
     gguf: Path, network: GatedHypernetwork, embedder, sets: Mapping[str, Sequence[Example]], arms: Sequence[str],
     listening: float | None = None,
 ) -> dict:  # fmt: skip
-    """See `steering`. listening: share of the gates' way from their mean; None = as served."""
+    """See `steering`. listening: of the gates; None = the checkpoint's."""
     model, tokenizer = load_base(gguf)
     lora = GatedLora.of(network)
     lora.attach(model)
 
     def gates_of(descriptions: Sequence[str]) -> torch.Tensor:
-        return network.gates(embedder.read(list(descriptions)), listening)
+        return network.gates(embedder.embed(list(descriptions)), listening)
 
     return steering(model, tokenizer, lora, gates_of, sets, BATCH_TOKENS, arms=arms, mean_gates=network.mean_gates)
 

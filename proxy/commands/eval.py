@@ -188,7 +188,7 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
     )
 
     def generate(text: str) -> LoraAdapter:
-        return network.generate(embedder.read([text]))[0]
+        return network.generate(embedder.embed([text]))[0]
 
     pipeline: Callable[[str], LoraAdapter | None] | None = None
     if "et2l" in needed:

@@ -1,7 +1,7 @@
 """Train the gated hypernetwork: gates listen to descriptions while A and B learn to do the tasks.
 
 Resumable: `state.pt` in the run folder holds weights, optimiser, step and the data stream's state. Warm-up, constant
-learning rate, then a linear decay over the last `decay_share` of `steps`; a run may be resumed with more steps.
+learning rate, then a linear decay over the last fifth of `steps`; a run may be resumed with more steps.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from t2l import composer
-from t2l.embedder import Reading, TextEmbedder
-from t2l.gated import KNOWN, MEAN_GATES, GatedConfig, GateNetwork, load_gated, write_config
+from t2l.embedder import TextEmbedder
+from t2l.gated import MEAN_GATES, GatedConfig, GateNetwork, load_gated, write_config
 from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
 from t2l.train.batches import Batch, bucketed, collate, tokenize
@@ -31,8 +31,8 @@ from t2l.train.measure import means, steering
 
 POOL_BATCHES = 8
 """Batches drawn and sorted by length together: less padding, at the price of more even batches."""
-KNOWN_TEXTS = 2048
-"""Descriptions over which a checkpoint's gates are averaged, and by which it knows what is strange."""
+MEAN_OVER = 256
+"""Descriptions over which a checkpoint's gates are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,10 @@ class TrainSettings:
     rank: int = 16
     scaling: float = 2.0
     first_layer: int = 8
-    code_width: int = 256
+    trunk_width: int = 256
     lora_lr: float = 5e-4
-    gate_lr: float = 1e-3
+    gate_lr: float = 2e-3
     warmup: int = 30
-    decay_share: float = 0.2
-    """Of the steps, the last, over which the learning rates fall to zero."""
     procedural_share: float = 0.5
     breadth: int = 0
     """Procedural operations of each kind of input, the plainest first; 0 = all."""
@@ -69,7 +67,7 @@ class TrainSettings:
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
     """Factor on the learning rates at `step` (0-based)."""
-    decay = max(1, int(settings.steps * settings.decay_share))
+    decay = max(1, settings.steps // 5)
     return min(1.0, (step + 1) / settings.warmup, max(0.02, (settings.steps - step) / decay))
 
 
@@ -98,11 +96,11 @@ class Trainer:
         self.shapes = adapted_shapes(self.model, settings.first_layer)
         if settings.family == "generated":
             self.shapes = adapted_only(self.shapes)
-            self.lora = GeneratedLora(self.shapes, settings.rank, settings.scaling, settings.code_width, generator)
-            self.gates = CodeNetwork(embedder.dim, settings.code_width, len(self.shapes))
+            self.lora = GeneratedLora(self.shapes, settings.rank, settings.scaling, settings.trunk_width, generator)
+            self.gates = CodeNetwork(embedder.dim, settings.trunk_width, len(self.shapes))
         else:
             self.lora = GatedLora(self.shapes, settings.rank, settings.scaling, generator)
-            self.gates = GateNetwork(embedder.dim, settings.code_width, len(self.shapes), settings.rank)
+            self.gates = GateNetwork(embedder.dim, settings.trunk_width, len(self.shapes), settings.rank)
         self.lora.to(device).attach(self.model)
         self.gates.to(device)
         self.optimizer = torch.optim.AdamW(
@@ -180,13 +178,10 @@ class Trainer:
         }  # fmt: skip
 
     def _gates(self, descriptions: Sequence[str]) -> torch.Tensor:
-        """(batch, modules, rank, rank); codes (batch, modules, code_width) of a generated family."""
+        """(batch, modules, rank); codes (batch, modules, trunk_width) of a generated family."""
         if self.settings.family == "plain":
-            same = torch.eye(self.settings.rank, device=self.device)
-            return same.expand(len(descriptions), len(self.shapes), -1, -1)
-        if self.settings.family == "generated":
-            return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
-        return self.gates([states.to(self.device) for states in self._embedder.read(list(descriptions)).tokens])
+            return torch.ones(len(descriptions), len(self.shapes), self.settings.rank, device=self.device)
+        return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
 
     def evaluate(self, dev: dict[str, list[Example]]) -> dict:
         """The means of `steering`."""
@@ -235,28 +230,21 @@ class Trainer:
         if checkpoint.config.shapes != self.shapes or checkpoint.config.rank != self.settings.rank:
             raise CheckpointError(f"{folder} adapts other layers or another rank than this run")
         self.gates.load_state_dict(checkpoint.network.state_dict())
-        mean = self._mean_gates(self._known_texts())
+        mean = self._mean_gates()
         with torch.no_grad():
             for index, path in enumerate(self.lora.paths):
                 self.lora.a[index].copy_(checkpoint.lora_a(path))
-                b = checkpoint.lora_b(path)
-                self.lora.b[index].copy_(b @ mean[index] if self.settings.family == "plain" else b)
-
-    def _known_texts(self) -> Reading:
-        """The mixture's next descriptions."""
-        return self._embedder.read([example.description for example in self.mixture.draw(KNOWN_TEXTS)])
+                gate = mean[index] if self.settings.family == "plain" else 1
+                self.lora.b[index].copy_(checkpoint.lora_b(path) * gate)
 
     @torch.no_grad()
-    def _mean_gates(self, texts: Reading) -> torch.Tensor:
-        """(modules, rank, rank): of the gate network, over these texts."""
-        total = torch.zeros(())
-        for start in range(0, len(texts.tokens), 64):
-            tokens = [states.to(self.device) for states in texts.tokens[start : start + 64]]
-            total = total + self.gates(tokens).sum(dim=0).cpu()
-        return total / len(texts.tokens)
+    def _mean_gates(self) -> torch.Tensor:
+        """(modules, rank): of the gate network, over the mixture's next descriptions."""
+        texts = [example.description for example in self.mixture.draw(MEAN_OVER)]
+        return self.gates(self._embedder.embed(texts).to(self.device)).mean(dim=0)
 
     def export(self, folder: Path, notes: dict) -> None:
-        """Write the checkpoint that `t2l.gated.load_gated` reads: all float16.
+        """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network.
 
         Raises CheckpointError for a generated family, which is there to be compared with and not served.
         """
@@ -267,14 +255,12 @@ class Trainer:
         for path, a, b in zip(self.lora.paths, self.lora.a, self.lora.b, strict=True):
             tensors[f"lora.{path}.lora_a"] = a.detach().half().cpu()
             tensors[f"lora.{path}.lora_b"] = b.detach().half().cpu()
-        tensors |= {name: tensor.detach().half().cpu() for name, tensor in self.gates.state_dict().items()}
-        texts = self._known_texts()
-        plain = self.settings.family == "plain"
-        mean = torch.eye(self.settings.rank).repeat(len(self.shapes), 1, 1) if plain else self._mean_gates(texts)
-        tensors[MEAN_GATES], tensors[KNOWN] = mean.half(), texts.vectors.half()
+        tensors |= {name: tensor.detach().float().cpu() for name, tensor in self.gates.state_dict().items()}
+        if self.settings.family == "gated":
+            tensors[MEAN_GATES] = self._mean_gates().cpu()
         config = GatedConfig(
             self._base_name, self._base_digest, self._embedder.digest, self._embedder.dim, self.settings.rank,
-            self.settings.scaling, self.settings.code_width, self.shapes,
+            self.settings.scaling, self.settings.trunk_width, self.shapes,
             training={"settings": asdict(self.settings) | {"replies": Path(self.settings.replies).name},
                       "examples": self.examples_seen, "tokens": self.tokens_seen,
                       "hours": round(self.seconds / 3600, 2), **notes},

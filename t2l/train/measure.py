@@ -19,7 +19,7 @@ ARMS = ("base", "base-desc", "mt-lora", "own", "other", "gibberish")
 TRAINING_ARMS = ("base", "own", "other", "gibberish")
 
 GatesOf = Callable[[Sequence[str]], torch.Tensor | None]
-"""Descriptions -> gates (k, modules, rank, rank); None = no adapter."""
+"""Descriptions -> gates (k, modules, rank); None = no adapter."""
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def steering(
 ) -> dict[str, dict[str, dict[str, list[float]]]]:  # fmt: skip
     """By set and arm, of each example: `loss` in nats per answer token (end token included) and `exact`, 1 or 0.
 
-    arms: of ARMS; mt-lora needs `mean_gates` (modules, rank, rank). other: the description of an example of another
+    arms: of ARMS; mt-lora needs `mean_gates` (modules, rank). other: the description of an example of another
     task (`others`), left out of a set of one task. The same examples under every arm, in the same order, so arms may
     be compared example by example.
     """
@@ -50,7 +50,7 @@ def steering(
             if arm == "base-desc":
                 described = [replace(example, system=example.description) for example in examples]
             gates = {"base": lambda _: None, "base-desc": lambda _: None,
-                     "mt-lora": lambda found: mean_gates.expand(len(found), -1, -1, -1)}.get(arm, gates_of)  # fmt: skip
+                     "mt-lora": lambda found: mean_gates.expand(len(found), -1, -1)}.get(arm, gates_of)  # fmt: skip
             losses, exact = example_scores(model, tokenizer, lora, gates, described, batch_tokens, device)
             report[name][arm] = {"loss": losses.tolist(), "exact": exact.tolist()}
     return report
