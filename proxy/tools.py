@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proxy.bodies import Message, Tool, ToolUse
+from proxy.fields import whole_characters
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
@@ -171,20 +172,21 @@ class ToolCallReader:
         """The call between the tags, or else the text that stood there."""
         try:
             call = self.call_of(json.loads(body))
-        except ValueError:
+        except (ValueError, RecursionError):
             return OPEN + body + closing
         self.calls += 1
         return call
 
     def call_of(self, raw: Any) -> Called:
-        """Raises ValueError."""
-        if not isinstance(raw, dict) or raw.get("name") not in self.names:
+        """Raises ValueError, and RecursionError for what is nested too deep."""
+        name = raw.get("name") if isinstance(raw, dict) else None
+        if not isinstance(name, str) or name not in self.names:
             raise ValueError("not a call of an offered function")
-        arguments = raw.get("arguments", {})
-        if isinstance(arguments, str) and not isinstance(json.loads(arguments or "{}"), dict):
+        arguments = whole_characters(raw.get("arguments") or {})
+        said = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        if not isinstance(json.loads(said), dict):
             raise ValueError("arguments are no object")
-        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        return Called(raw["name"], text or "{}")
+        return Called(name, said)
 
     def begins_untagged(self) -> bool:
         """Whether all that was said so far may be the beginning of calls without tags."""
@@ -204,7 +206,7 @@ class ToolCallReader:
                 raw, end = json.JSONDecoder().raw_decode(rest)
                 calls.append(self.call_of(raw))
                 rest = rest[end:].strip().removeprefix(",").strip()
-        except ValueError:
+        except (ValueError, RecursionError):
             calls = []
         calls = calls if self.parallel else calls[:1]
         self.calls = len(calls)

@@ -51,11 +51,21 @@ def read(text, size, names=("f", "g"), parallel=True):
         ('{"answer": 1}', ['{"answer": 1}']),
         ('{"name": "g", "arguments": "ls -la"}', ['{"name": "g", "arguments": "ls -la"}']),
         ('{"name": "g", "arguments": "{\\"x\\": 1}"}', [Called("g", '{"x": 1}')]),
+        (CALL.replace('"f"', '["f"]'), [CALL.replace('"f"', '["f"]')]),
+        (CALL.replace("é", "\\ud83d"), [Called("f", '{"x": "\ufffd"}')]),
+        ('{"name": "g", "arguments": null}', [Called("g", "{}")]),
+        ('{"name": "g", "arguments": ""}', [Called("g", "{}")]),
+        ('{"name": "g", "arguments": [1]}', ['{"name": "g", "arguments": [1]}']),
         ("", []),
     ],
 )
 def test_calls_are_found_however_the_answer_is_cut(text, pieces, size):
     assert read(text, size) == pieces
+
+
+def test_what_is_nested_too_deep_is_text():
+    deep = CALL.replace('"é"', "[" * 100_000)
+    assert read(deep, len(deep)) == [deep]
 
 
 def test_text_is_not_held_back_longer_than_it_may_be_a_mark():
