@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -26,7 +25,7 @@ from proxy.bodies import (
     parse_load_lora,
     parse_unload_lora,
 )
-from proxy.downloads import zip_peft
+from proxy.downloads import TemporaryFile, zip_peft
 from proxy.engine.api import AdapterUnusable
 from proxy.errors import BadRequest, BodyTooLarge, ModelNotFound
 from proxy.metrics import CONTENT_TYPE
@@ -190,12 +189,7 @@ def download_adapter(request: Request) -> Response:
         return FileResponse(found.gguf_path, filename=f"{found.digest}.gguf", media_type="application/octet-stream")
     if wanted == "peft":
         packed = zip_peft(found.folder)
-        return FileResponse(
-            packed,
-            filename=f"{found.digest}.zip",
-            media_type="application/zip",
-            background=BackgroundTask(packed.unlink),
-        )
+        return TemporaryFile(packed, filename=f"{found.digest}.zip", media_type="application/zip")
     raise BadRequest(f"format: want peft or gguf, got {wanted!r}", param="format")
 
 

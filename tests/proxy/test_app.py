@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import tempfile
 import zipfile
 
 import pytest
@@ -267,7 +268,10 @@ def test_adapters_are_created_listed_shown_and_deleted(client):
     assert client.post("/v1/adapters", json={"task": "nothing"}).status_code == 422
 
 
-def test_an_adapter_can_be_downloaded(client, tmp_path):
+def test_an_adapter_can_be_downloaded_and_nothing_stays_behind(client, tmp_path, monkeypatch):
+    packing = tmp_path / "packing"
+    packing.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(packing))
     digest = client.post("/v1/adapters", json={"task": "write code"}).json()["id"]
     (tmp_path / digest).mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors", "card.json", "adapter.gguf"):
@@ -276,6 +280,10 @@ def test_an_adapter_can_be_downloaded(client, tmp_path):
     with zipfile.ZipFile(io.BytesIO(peft.content)) as packed:
         wanted = ["adapter_config.json", "adapter_model.safetensors", "card.json"]
         assert sorted(packed.namelist()) == [f"{digest}/{name}" for name in wanted]
+    assert not list(packing.iterdir())
+    for wanted, status in (("bytes=0-9", 206), ("bytes=99999999-", 416), ("x", 400)):
+        assert client.get(f"/v1/adapters/{digest}/download", headers={"range": wanted}).status_code == status
+        assert not list(packing.iterdir())
     gguf = client.get(f"/v1/adapters/{digest}/download?format=gguf")
     assert (gguf.text, gguf.headers["content-disposition"]) == ("adapter.gguf", f'attachment; filename="{digest}.gguf"')
     assert client.get(f"/v1/adapters/{digest}/download?format=onnx").json()["error"]["param"] == "format"
