@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
@@ -49,7 +50,8 @@ def remember_sha256(path: Path, sha256: str) -> str:
         partial.write_text(json.dumps(_state(path) | {"sha256": sha256}))
         partial.replace(note)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses this, too, whether the file is there or not
+            partial.unlink()
     return sha256
 
 

@@ -1,5 +1,6 @@
 """A remembered sha256 stands for the file it was read from, and for no other."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -46,6 +47,20 @@ def test_a_folder_that_cannot_be_written_costs_the_note_only(tmp_path: Path, mon
     monkeypatch.setattr(Path, "write_text", refuse)
     assert remember_sha256(path, "abc") == "abc"
     assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_a_file_on_a_read_only_file_system_is_hashed_each_time(tmp_path: Path, monkeypatch):
+    """There even removing a file that was never made fails with EROFS, not with ENOENT."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"one")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for change in ("write_text", "unlink"):
+        monkeypatch.setattr(Path, change, refuse)
+    assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
+    assert remembered_sha256(path) is None
 
 
 def test_progress_counts_the_bytes_read(tmp_path: Path):
