@@ -110,11 +110,13 @@ def place(model: ModelFile, target: Path, progress: Progress) -> Iterator[Path |
     where it stopped. One process at a time: another waits, then finds the file. Raises ModelFileWrong when
     another file is at `target`; it is left alone.
     """
+    if is_there(model, target, progress):  # its folder need not be writable
+        yield None
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     with (target.parent / ".fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.exists():
-            verify(model, target, progress)
+        if is_there(model, target, progress):
             yield None
             return
         partial = target.with_name(f".{target.name}.partial")
@@ -123,6 +125,14 @@ def place(model: ModelFile, target: Path, progress: Progress) -> Iterator[Path |
         os.replace(partial / "whole", target)
         remember_sha256(target, model.sha256)
         shutil.rmtree(partial)
+
+
+def is_there(model: ModelFile, target: Path, progress: Progress) -> bool:
+    """Raises ModelFileWrong when another file is there."""
+    if not target.exists():
+        return False
+    verify(model, target, progress)
+    return True
 
 
 def verify(model: ModelFile, path: Path, progress: Progress) -> None:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         config = load_config(args.config)
         return list_models(config, args.json) if args.action == "list" else fetch_model(config, args)
-    except (ConfigError, ModelFileError) as exc:
+    except (ConfigError, ModelFileError, OSError) as exc:
         print(f"et2l model: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -323,6 +323,21 @@ def test_the_command_takes_the_file_the_environment_names(hub, configured, targe
     assert hub.asked == []
 
 
+def test_a_model_that_is_there_needs_no_writable_folder(configured, target, capsys, monkeypatch):
+    target.parent.mkdir()
+    target.write_bytes(CONTENT)
+    monkeypatch.setattr("proxy.model_files.remember_sha256", lambda path, sha256: sha256)
+    assert command("fetch", "--config", str(configured)) == 0
+    assert "verified" in capsys.readouterr().out
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(configured, target, capsys):
+    target.parent.write_bytes(b"in the way")
+    assert command("fetch", "--config", str(configured)) == 1
+    assert f"et2l model: [Errno 17] File exists: '{target.parent}'" in capsys.readouterr().err
+
+
 def test_the_list_tells_what_is_here_and_what_was_verified(configured, target, capsys):
     def state() -> str:
         assert command("list", "--json", "--config", str(configured)) == 0
