@@ -17,7 +17,7 @@ from adapters.errors import AdapterNotFound
 from proxy.bodies import OnMiss
 from proxy.config import AdaptConfig
 from proxy.engine.api import AdapterUnusable
-from proxy.errors import AdapterRequired, BadRequest, NoSkillFound
+from proxy.errors import AdaptationBusy, AdapterRequired, BadRequest, NoSkillFound
 
 if TYPE_CHECKING:  # imports torch, which is loaded while the model is
     from adapters.store import StoredAdapter
@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # imports torch, which is loaded while the model is
 Source = Literal["exact", "semantic", "generated", "pinned", "base", "fallback"]
 log = logging.getLogger("et2l.adapt")
 
+LONGEST_LINE = 16
+"""Adapters that may wait to be made; each takes a third of a second. Who comes later is answered without."""
 REMEMBERED = 256
 """Ended runs kept in memory."""
 
@@ -169,8 +171,8 @@ class Adapters:
 
         on_miss: wait for a new one (at most budget_ms, then the base model answers and the adapter is there
         for the next request), answer with the base model at once, or require: fail rather than answer
-        without. A failure to make it falls back to the base model. Raises AdapterRequired and NoSkillFound,
-        with require only.
+        without. A failure to make it falls back to the base model, and so does a line of LONGEST_LINE others. Raises
+        AdapterRequired, AdaptationBusy and NoSkillFound, with require only.
         """
         started = time.perf_counter()
         on_miss = on_miss or self.config.on_miss
@@ -186,7 +188,13 @@ class Adapters:
         return self._finished(resolution, started)
 
     def _missed(self, wanted: Wanted, on_miss: OnMiss, budget_ms: int | None, looked_at: float) -> Resolution:
-        making = self._make(wanted, looked_at)
+        try:
+            making = self._make(wanted, looked_at)
+        except AdaptationBusy as exc:
+            if on_miss == "require":
+                raise
+            log.warning("no adapter for %r: %s", wanted.task[:80], exc)
+            return Resolution("base" if on_miss == "base" else "fallback")
         if on_miss == "base":
             return Resolution("base")
         if budget_ms is None and on_miss == "wait":
@@ -213,7 +221,7 @@ class Adapters:
     ) -> Resolution:
         """The adapter of exactly this task, with these skills and weights where given; waits for it.
 
-        Raises NoSkillFound, and what finding or making it raises.
+        Raises NoSkillFound, AdaptationBusy, and what finding or making it raises.
         """
         started = time.perf_counter()
         wanted = Wanted(task, tenant, skills, weights)
@@ -247,12 +255,14 @@ class Adapters:
         """The run that makes this adapter: the one under way, one that ended after the caller looked, or a
         new one.
 
-        A task that led to no adapter is not tried again while it is remembered.
+        A task that led to no adapter is not tried again while it is remembered. Raises AdaptationBusy.
         """
         with self._lock:
             run = self._runs.get(wanted.identity)
             if run and (run.ended_at is None or run.ended_at >= looked_at or leads_nowhere(run)):
                 return run.future
+            if sum(run.ended_at is None for run in self._runs.values()) > LONGEST_LINE:
+                raise AdaptationBusy(f"{LONGEST_LINE} adapters wait to be made already; ask again later")
             future = self._worker.submit(self._run, wanted)
             self._runs[wanted.identity] = Made(future)
             return future

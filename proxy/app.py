@@ -11,8 +11,10 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -35,6 +37,8 @@ from proxy.pipeline import LOCAL_TENANT
 from proxy.routes import ROUTES
 from proxy.wiring import Services
 
+WAITING = 256
+"""Requests that may wait in threads, see `routes.wait_for`; later ones wait for a thread."""
 log = logging.getLogger("et2l.http")
 
 OPEN_PATHS = frozenset({"/", "/health"})
@@ -46,11 +50,11 @@ def create_app(config: ServerConfig, start: Callable[[], Services]) -> Starlette
     """The application. `start` builds its parts when the server starts; they are closed when it stops."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Services]]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         services = start()
         watch = asyncio.create_task(watch_loop(services.metrics.loop_lag_seconds.observe))
         try:
-            yield {"services": services}
+            yield {"services": services, "waiting": CapacityLimiter(WAITING)}
         finally:
             watch.cancel()
             services.close()

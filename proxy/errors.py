@@ -56,6 +56,10 @@ class AdapterRequired(ProxyError):
     """on_miss = "require", and no adapter could be had; the message says why."""
 
 
+class AdaptationBusy(ProxyError):
+    """As many adapters wait to be made as may."""
+
+
 class LoadRefused(ProxyError):
     """/v1/load_lora_adapter may not read that path."""
 
@@ -87,6 +91,7 @@ ERROR_REPLIES: dict[type[Exception], ErrorReply] = {
     MethodNotAllowed: ErrorReply(405, INVALID, "method_not_supported"),
     BodyTooLarge: ErrorReply(413, INVALID, "request_too_large"),
     NoSkillFound: ErrorReply(422, INVALID, "no_skill_found"),
+    AdaptationBusy: ErrorReply(429, LIMIT, "adaptation_busy"),
     AdapterRequired: ErrorReply(503, SERVER, "adapter_required"),
     # adapters/
     adapters.AdapterError: INTERNAL,

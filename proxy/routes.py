@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from anyio.to_thread import run_sync
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -42,6 +43,13 @@ GONE = Response(status_code=499)
 
 def services_of(request: Request) -> Services:
     return request.state.services
+
+
+async def wait_for(request: Request, work: Callable[..., T], *args: object) -> T:
+    """`work(*args)` in a thread that may wait long, for an adapter or a build to be made: not one of those that all
+    other routes share.
+    """
+    return await run_sync(work, *args, limiter=request.state.waiting)
 
 
 async def read_body(request: Request) -> bytes:
@@ -89,7 +97,7 @@ async def answer(request: Request, parse: Callable[..., ChatRequest | Completion
         return parsed.options.stream, services.pipeline.answer(parsed, caller, unusable)
 
     async def respond(unusable: AdapterUnusable | None = None) -> Response:
-        stream, reply = await run_in_threadpool(begin, unusable)
+        stream, reply = await wait_for(request, begin, unusable)
         try:
             if not stream:
                 return JSONResponse(await unless_gone(request, whole(reply)), headers=dict(reply.headers))
@@ -164,7 +172,7 @@ def list_adapters(request: Request) -> Response:
 async def create_adapter(request: Request) -> Response:
     services, tenant = services_of(request), request.state.tenant
     wanted = parse_adapter_request(await read_body(request))
-    made = await run_in_threadpool(services.adapters.create, wanted.task, tenant, wanted.skills, wanted.weights)
+    made = await wait_for(request, services.adapters.create, wanted.task, tenant, wanted.skills, wanted.weights)
     answered = {"source": made.source, "adapt_ms": round(made.adapt_ms, 1)}
     return JSONResponse(
         {**adapter_json(made.stored), "resolution": answered}, 201 if made.source == "generated" else 200
@@ -193,8 +201,12 @@ def download_adapter(request: Request) -> Response:
     raise BadRequest(f"format: want peft or gguf, got {wanted!r}", param="format")
 
 
-def merge_adapter(request: Request) -> Response:
+async def merge_adapter(request: Request) -> Response:
     """Waits for the build; the adapter goes on being served attached meanwhile."""
+    return await wait_for(request, merge, request)
+
+
+def merge(request: Request) -> Response:
     services = services_of(request)
     found = services.adapters.shelf.get(request.path_params["digest"], request.state.tenant)
     build = services.builds.build(found.digest, found.folder)

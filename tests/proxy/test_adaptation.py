@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from adapters.errors import AdapterNotFound, CacheCorrupt
-from proxy.adaptation import Adapters, EmptyShelf
+from proxy.adaptation import LONGEST_LINE, Adapters, EmptyShelf
 from proxy.config import AdaptConfig
-from proxy.errors import AdapterRequired, BadRequest, NoSkillFound
+from proxy.errors import AdaptationBusy, AdapterRequired, BadRequest, NoSkillFound
 from tests.proxy.fakes import FakeShelf
 
 
@@ -72,6 +72,24 @@ def test_identical_misses_at_once_generate_once(adapters, shelf):
     assert len(shelf.made) == 1
     assert {one.stored.digest for one in resolutions} == {"0000000000000001"}
     assert {one.source for one in resolutions} <= {"generated", "exact"}
+
+
+def test_only_so_many_adapters_wait_to_be_made_and_others_are_answered_without(adapters, shelf, told):
+    held(shelf)
+    for number in range(LONGEST_LINE + 1):  # one of them is being made
+        assert adapters.resolve(f"task {number}", "me", "base").source == "base"
+    started = time.monotonic()
+    assert adapters.resolve("one more", "me", "base").source == "base"
+    assert adapters.resolve("one more", "you").source == "fallback"
+    for ask in (lambda: adapters.resolve("one more", "me", "require"), lambda: adapters.create("it", "me", None, None)):
+        with pytest.raises(AdaptationBusy, match="16 adapters wait"):
+            ask()
+    assert time.monotonic() - started < 1 and told.failures == 0
+    assert adapters.resolve("task 3", "me", budget_ms=0).source == "fallback"  # in the line: waited for, in vain
+    shelf.may_finish.set()
+    assert adapters.create("task 16", "me", None, None).stored
+    assert adapters.resolve("one more", "me").source == "generated"
+    assert len(shelf.made) == LONGEST_LINE + 2
 
 
 def test_a_request_that_looked_before_the_adapter_was_stored_does_not_make_it_again(adapters, shelf):

@@ -5,7 +5,9 @@ import io
 import json
 import struct
 import tempfile
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -266,6 +268,19 @@ def test_adapters_are_created_listed_shown_and_deleted(client):
     assert client.delete(f"/v1/adapters/{card['id']}").json()["deleted"] is True
     assert client.get(f"/v1/adapters/{card['id']}").status_code == 404
     assert client.post("/v1/adapters", json={"task": "nothing"}).status_code == 422
+
+
+def test_requests_that_wait_for_an_adapter_leave_the_others_their_threads(client, shelf):
+    shelf.may_finish.clear()
+    with ThreadPoolExecutor(64) as pool:
+        waiting = [pool.submit(ask, client, messages=[TASK, HI]) for _ in range(60)]  # anyio's own pool has 40
+        try:
+            time.sleep(0.3)
+            assert client.get("/v1/adapters").status_code == 200
+            assert not any(one.done() for one in waiting)
+        finally:
+            shelf.may_finish.set()
+        assert {one.result().status_code for one in waiting} == {200}
 
 
 def test_an_adapter_can_be_downloaded_and_nothing_stays_behind(client, tmp_path, monkeypatch):
