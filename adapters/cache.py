@@ -85,7 +85,8 @@ class AdapterCache:
     """
 
     def __init__(self, path: Path, index_path: Path, files: Store, dim: int, max_bytes: int):
-        """dim: dimensions of embeddings. max_bytes: disk budget of the files. Raises as `Rows`."""
+        """dim: dimensions of embeddings. max_bytes: disk budget of the files. Raises as `Rows`, and OSError."""
+        index_path.parent.mkdir(parents=True, exist_ok=True)
         self._files = files
         self._max_bytes = max_bytes
         self._index_path = index_path
@@ -345,7 +346,11 @@ class AdapterCache:
                 self._index.add(id, embedding)
 
     def _save_index(self) -> None:
-        self._index.save(self._index_path, self._rows.identity)
+        """As far as the disk lets: whoever opens the cache next makes it agree with the rows anyway."""
+        try:
+            self._index.save(self._index_path, self._rows.identity)
+        except OSError as exc:
+            log.warning("the vector index is not saved: %s", exc)
 
 
 def _row(stored: StoredAdapter) -> AdapterRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,21 @@ class VectorIndex:
         return np.asarray(vector, dtype=np.float32)
 
     def save(self, path: Path, identity: str) -> None:
-        """Replace the file at once. identity: 16 characters, of the database whose rows these are."""
+        """Replace the file at once. identity: 16 characters, of the database whose rows these are.
+
+        Raises OSError, and leaves the file as it was.
+        """
         payload = bytes(self._index.save())
         partial = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(partial, "wb") as file:
-            file.write(_MAGIC + identity.encode() + hashlib.sha256(payload).digest())
-            file.write(payload)
-        partial.replace(path)
+        try:
+            with open(partial, "wb") as file:
+                file.write(_MAGIC + identity.encode() + hashlib.sha256(payload).digest())
+                file.write(payload)
+            partial.replace(path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
+            raise
 
     @classmethod
     def load(cls, path: Path, dim: int, identity: str) -> VectorIndex | None:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             ):
                 return 1
             show({"removed": cache.clear()}, args.json)
-    except AdapterError as exc:
+    except (AdapterError, OSError) as exc:
         return fail(str(exc))
     finally:
         cache.close()

@@ -280,6 +280,21 @@ def test_an_index_left_from_another_database_is_not_believed(cache, put, tmp_pat
     assert again.lookup(key("ode"), lambda: direction(2.1), 0.9, anything).hint == "poem"
 
 
+def test_an_index_that_cannot_be_saved_holds_nothing_up(tmp_path, base, caplog):
+    """It once did: no adapter was evicted any more, and a deleted one's files stayed, counted by nobody."""
+    folder, files = tmp_path / "made" / "index", Store(tmp_path / "store")
+    cache = AdapterCache(tmp_path / "cache.db", folder / "cache.usearch", files, DIM, max_bytes=1)
+    folder.rmdir()
+    for seed in range(2):
+        last = cache.store(key(f"hint {seed}"), direction(seed), make_adapter(base, seed), make_card(base), base)
+    assert files.digests() == [last.digest]
+    assert cache.lookup(key("near"), lambda: direction(1.1), 0.9, anything).stored == last
+    assert cache.rebuild().unindexed == (2,)
+    cache.delete(last.digest)
+    assert files.digests() == []
+    assert "index is not saved" in caplog.text
+
+
 def test_rows_of_an_embedder_with_other_dimensions_are_left_alone(cache, put, tmp_path):
     put("add", 0.0)
     cache.close()

@@ -1,5 +1,6 @@
 """adapters/index.py: nearest first, and a file that is either whole or not read."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,20 @@ def test_a_saved_index_is_the_same_and_can_go_on(index: VectorIndex, tmp_path: P
     assert again.search(unit(0.1), 5) == index.search(unit(0.1), 5)
     again.add(10, unit(0.1))
     assert again.search(unit(0.1), 1)[0].key == 10
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(index: VectorIndex, tmp_path: Path):
+    index.save(tmp_path / "x", IDENTITY)
+    index.remove(9)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            index.save(tmp_path / "x", IDENTITY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert VectorIndex.load(tmp_path / "x", 3, IDENTITY).keys() == {7, 8, 9}
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 

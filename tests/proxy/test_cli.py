@@ -90,3 +90,11 @@ def test_cache_and_adapters_answer_on_an_empty_cache(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {"adapters": []}
     assert main(["adapters", "show", "abc", *config]) == 1
     assert "no adapters begin with 'abc'" in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_locked_is_an_error_with_its_name(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("")
+    lock = tmp_path / "adapters" / "store" / ".lock"
+    lock.mkdir(parents=True)
+    assert main(["cache", "check", "--config", str(tmp_path / "c.toml")]) == 1
+    assert f"et2l cache: [Errno 21] Is a directory: '{lock}'" in capsys.readouterr().err
