@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ import numpy as np
 
 from adapters.cache_key import CacheKey
 from adapters.card import Card
-from adapters.errors import AdapterCorrupt, AdapterNotFound
+from adapters.errors import AdapterCorrupt, AdapterNotFound, CacheUnavailable
 from adapters.gguf_file import BaseModel
 from adapters.index import VectorIndex
 from adapters.lora import LoraAdapter
@@ -106,7 +107,7 @@ class AdapterCache:
         self, key: CacheKey, embed: Callable[[], np.ndarray], threshold: float, gate: Gate
     ) -> CacheHit | None:
         """The adapter of this very hint; else that of the nearest hint of the same partition whose similarity
-        is at least `threshold` and which the gate lets pass; else None. Counts what came of it.
+        is at least `threshold` and which the gate lets pass; else None. Counts what came of it, if it can.
 
         embed: gives the hint's embedding (E,), unit length; called only if the hint itself is not known.
         Raises AdapterCorrupt if the adapter's folder is damaged: a broken cache says so, it is not a miss.
@@ -124,14 +125,16 @@ class AdapterCache:
                     refused += 1
                 elif hit := self._hit(row, "semantic", similarity):
                     break
-            self._rows.count({"misses": 0 if hit else 1, "gate_refusals": refused})
+            with _at_best():
+                self._rows.count({"misses": 0 if hit else 1, "gate_refusals": refused})
         return hit
 
     def _hit(self, row: HintRow, source: Literal["exact", "semantic"], similarity: float) -> CacheHit | None:
         stored = self._stored(row.digest)
         if stored is None:
             return None
-        self._rows.record_hit(row.digest, source, time.time())
+        with _at_best():
+            self._rows.record_hit(row.digest, source, time.time())
         return CacheHit(stored, source, similarity, row.hint)
 
     def _stored(self, digest: str) -> StoredAdapter | None:
@@ -170,10 +173,11 @@ class AdapterCache:
             count *= 4
 
     def use(self, digest: str, tenant: str | None = None) -> StoredAdapter:
-        """An adapter somebody asked for by name, marked as used. Raises as `get`."""
+        """An adapter somebody asked for by name, marked as used if it can be. Raises as `get`."""
         with self._lock:
             stored = self.get(digest, tenant)
-            self._rows.record_hit(digest, "pinned", time.time())
+            with _at_best():
+                self._rows.record_hit(digest, "pinned", time.time())
             return stored
 
     def get(self, digest: str, tenant: str | None = None) -> StoredAdapter:
@@ -351,6 +355,15 @@ class AdapterCache:
             self._index.save(self._index_path, self._rows.identity)
         except OSError as exc:
             log.warning("the vector index is not saved: %s", exc)
+
+
+@contextmanager
+def _at_best() -> Iterator[None]:
+    """Around counting: a database that cannot be written now can still be read, and so answers."""
+    try:
+        yield
+    except CacheUnavailable as exc:
+        log.warning("not counted: %s", exc)
 
 
 def _row(stored: StoredAdapter) -> AdapterRow:

@@ -389,6 +389,20 @@ def test_a_database_that_stays_locked_is_unavailable_not_corrupt(cache, put, tmp
     assert cache.check().ok
 
 
+def test_hits_answer_uncounted_while_the_database_cannot_be_written(cache, put, tmp_path, caplog):
+    """A cache that cannot count once turned each hit into a fallback and each pinned request into a 503."""
+    stored = put("add", 0.0)
+    for pragma in ("query_only = ON", "query_only = OFF"):
+        cache._rows._db.execute(f"PRAGMA {pragma}")
+        assert cache.lookup(key("add"), never, 0.9, anything).stored == stored
+        assert cache.lookup(key("sum"), lambda: direction(0.1), 0.9, anything).stored == stored
+        assert cache.lookup(key("ode"), lambda: direction(2.0), 0.9, anything) is None
+        assert cache.use(stored.digest, "me") == stored
+    stats = cache.stats()
+    assert (stats.hits_exact, stats.hits_semantic, stats.misses) == (1, 1, 1)
+    assert caplog.text.count("not counted") == 5
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
