@@ -117,16 +117,17 @@ class AdapterCache:
             hit = self._hit(row, "exact", 1.0) if row else None
         if hit:
             return hit
-        embedding = embed()
         refused = 0
-        with self._lock:
-            for row, similarity in self._neighbours(embedding, key.partition, threshold):
-                if not gate(key.hint, row.hint):
-                    refused += 1
-                elif hit := self._hit(row, "semantic", similarity):
-                    break
-            with _at_best():
-                self._rows.count({"misses": 0 if hit else 1, "gate_refusals": refused})
+        for row, similarity in self._neighbours(embed(), key.partition, threshold):
+            if not gate(key.hint, row.hint):
+                refused += 1
+                continue
+            with self._lock:
+                hit = self._hit(row, "semantic", similarity)
+            if hit:
+                break
+        with self._lock, _at_best():
+            self._rows.count({"misses": 0 if hit else 1, "gate_refusals": refused})
         return hit
 
     def _hit(self, row: HintRow, source: Literal["exact", "semantic"], similarity: float) -> CacheHit | None:
@@ -152,24 +153,22 @@ class AdapterCache:
         """Hints of the partition with their similarity, nearest first, down to the threshold.
 
         The index holds all partitions: it is asked for more until the farthest answer is below the threshold,
-        so that other tenants' hints can never hide one's own.
+        so that other tenants' hints can never hide one's own. The lock is free while the caller has a hint: reading
+        a long one takes the gate its time.
         """
-        self._catch_up()
         count, given = _FIRST_NEIGHBOURS, set()
         while True:
-            found = self._index.search(embedding, count)
-            for neighbour in found:
-                if neighbour.key in given:
-                    continue
-                given.add(neighbour.key)
-                similarity = 1.0 - neighbour.distance
-                if similarity < threshold:
-                    return
-                row = self._rows.hint_by_id(neighbour.key)
+            with self._lock:
+                self._catch_up()
+                found = self._index.search(embedding, count)
+                new = [(one.key, 1.0 - one.distance) for one in found if one.key not in given]
+                near = [(self._rows.hint_by_id(key), similarity) for key, similarity in new if similarity >= threshold]
+            for row, similarity in near:
                 if row and row.partition == partition:
                     yield row, similarity
-            if len(found) < count:
+            if len(near) < len(new) or len(found) < count:
                 return
+            given.update(key for key, _ in new)
             count *= 4
 
     def use(self, digest: str, tenant: str | None = None) -> StoredAdapter:

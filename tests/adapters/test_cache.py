@@ -104,6 +104,17 @@ def test_the_gate_turns_a_neighbour_down_and_the_next_one_is_asked(cache, put):
     assert (stats.gate_refusals, stats.hits_semantic, stats.misses) == (3, 1, 1)
 
 
+def test_the_cache_is_free_for_others_while_the_gate_reads(cache, put):
+    put("add numbers", 0.0)
+
+    with ThreadPoolExecutor(1) as others:
+
+        def gate(hint: str, other: str) -> bool:
+            return others.submit(cache.stats).result(10).adapters == 1
+
+        assert cache.lookup(key("sum numbers"), lambda: direction(0.1), 0.9, gate).source == "semantic"
+
+
 def test_nobody_hits_in_another_partition(cache, put):
     put("add numbers", tenant="you")
     assert cache.lookup(key("add numbers"), lambda: direction(0.0), 0.5, anything) is None
