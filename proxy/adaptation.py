@@ -150,14 +150,16 @@ class Adapters:
         self,
         shelf: Shelf,
         config: AdaptConfig,
+        longest_task: int,
         on_resolution: Callable[[Source, float], None] = lambda source, seconds: None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        """on_resolution, on_failure: told of every resolution (source, seconds) and every failure to make
-        one.
+        """longest_task: in characters. on_resolution, on_failure: told of every resolution (source, seconds) and
+        every failure to make one.
         """
         self.shelf = shelf
         self.config = config
+        self.longest_task = longest_task
         self.on_resolution = on_resolution
         self.on_failure = on_failure
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="adapt")
@@ -172,11 +174,11 @@ class Adapters:
         on_miss: wait for a new one (at most budget_ms, then the base model answers and the adapter is there
         for the next request), answer with the base model at once, or require: fail rather than answer
         without. A failure to make it falls back to the base model, and so does a line of LONGEST_LINE others. Raises
-        AdapterRequired, AdaptationBusy and NoSkillFound, with require only.
+        AdapterRequired, AdaptationBusy and NoSkillFound, with require only; BadRequest for a task that is too long.
         """
         started = time.perf_counter()
         on_miss = on_miss or self.config.on_miss
-        wanted = Wanted(task, tenant)
+        wanted = self._wanted(task, tenant)
         try:
             found = self.shelf.find(wanted, near=True)
         except Exception as exc:  # a broken cache must not take the answer with it
@@ -186,6 +188,21 @@ class Adapters:
             return self._finished(Resolution("fallback"), started)
         resolution = hit(found) if found else self._missed(wanted, on_miss, budget_ms, started)
         return self._finished(resolution, started)
+
+    def _wanted(
+        self,
+        task: str,
+        tenant: str,
+        skills: tuple[str, ...] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> Wanted:
+        """Reading a task takes time and memory by its length, and no description needs megabytes."""
+        if len(task) > self.longest_task:
+            raise BadRequest(
+                f"the task has {len(task)} characters, want at most {self.longest_task} (they follow from "
+                "hint.max_words): describe it in fewer words"
+            )
+        return Wanted(task, tenant, skills, weights)
 
     def _missed(self, wanted: Wanted, on_miss: OnMiss, budget_ms: int | None, looked_at: float) -> Resolution:
         try:
@@ -224,7 +241,7 @@ class Adapters:
         Raises NoSkillFound, AdaptationBusy, and what finding or making it raises.
         """
         started = time.perf_counter()
-        wanted = Wanted(task, tenant, skills, weights)
+        wanted = self._wanted(task, tenant, skills, weights)
         found = self.shelf.find(wanted, near=False)
         if found:
             return self._finished(hit(found), started)

@@ -76,9 +76,14 @@ def read_hint(
         prompt = "\n".join(message.content for message in messages if message.role == "system").strip()
         if prompt:
             # Half of the words may be dates. The rest is never used, and four megabytes of it would take seconds.
-            start = first_words(prompt[: LONGEST_WORD * config.max_words], 2 * config.max_words)
+            start = first_words(prompt[: longest_hint(config)], 2 * config.max_words)
             return Hinted(first_words(steady(start), config.max_words), "system", messages)
     return Hinted(None, "none", messages)
+
+
+def longest_hint(config: HintConfig) -> int:
+    """Characters that a hint has at most: an unmarked one is cut there, a marked one past it is refused."""
+    return LONGEST_WORD * config.max_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from proxy.adaptation import Adapters, EmptyShelf, Shelf
 from proxy.build_jobs import BuildJobs
 from proxy.config import CacheConfig, Config, ConfigError, EmbedderConfig
 from proxy.engine.api import EngineApi, Sampling
+from proxy.hint import longest_hint
 from proxy.loaded import LoadedAdapters
 from proxy.metrics import Metrics
 from proxy.models import KnownAdapter, ModelNames
@@ -119,7 +120,13 @@ def assemble(config: Config, engine: EngineApi, special: Specialiser) -> Service
     if config.builds.promote:
         engine = PromotingEngine(engine, config.builds, builds.build)
     metrics = Metrics(engine.stats)
-    adapters = Adapters(special.shelf, config.adapt, metrics.count_resolution, metrics.pipeline_failures.inc)
+    adapters = Adapters(
+        special.shelf,
+        config.adapt,
+        longest_hint(config.hint),
+        metrics.count_resolution,
+        metrics.pipeline_failures.inc,
+    )
     reserved = {config.model.name, *config.model.aliases, EMBEDDER_NAME}
     loaded = LoadedAdapters(config.lora, reserved.__contains__, special.base, config.model.name)
 

@@ -41,11 +41,12 @@ def run(args: argparse.Namespace) -> int:
     from adapters.errors import AdapterError
     from proxy.adaptation import Adapters
     from proxy.errors import ProxyError
+    from proxy.hint import longest_hint
     from proxy.pipeline import LOCAL_TENANT
     from proxy.wiring import StartFailed, open_specialiser
 
     try:
-        adapters = Adapters(open_specialiser(config).shelf, config.adapt)
+        adapters = Adapters(open_specialiser(config).shelf, config.adapt, longest_hint(config.hint))
     except (StartFailed, ConfigError) as exc:
         return fail(str(exc))
     try:

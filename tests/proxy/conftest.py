@@ -19,6 +19,7 @@ from proxy.app import create_app
 from proxy.build_jobs import BuildJobs
 from proxy.config import Config, LoraConfig, ServerConfig
 from proxy.engine.api import Sampling
+from proxy.hint import longest_hint
 from proxy.loaded import LoadedAdapters
 from proxy.metrics import Metrics
 from proxy.models import KnownAdapter, ModelNames
@@ -66,7 +67,8 @@ def build(engine: FakeEngine, shelf: FakeShelf) -> Iterator[Callable[..., Servic
             **sections,
         )
         metrics = Metrics(engine.stats)
-        adapters = Adapters(shelf, config.adapt, metrics.count_resolution, metrics.pipeline_failures.inc)
+        longest = longest_hint(config.hint)
+        adapters = Adapters(shelf, config.adapt, longest, metrics.count_resolution, metrics.pipeline_failures.inc)
         base = SimpleNamespace(digest="b" * 64)
         loaded = LoadedAdapters(config.lora, {BASE, "et2l"}.__contains__, base, BASE)
 

@@ -34,7 +34,7 @@ def told():
 
 @pytest.fixture
 def adapters(shelf, told):
-    adapters = Adapters(shelf, AdaptConfig(), told.resolved, told.failed)
+    adapters = Adapters(shelf, AdaptConfig(), 1000, told.resolved, told.failed)
     yield adapters
     shelf.may_finish.set()
     adapters.close()
@@ -54,6 +54,14 @@ def test_a_task_is_generated_then_exact_and_a_neighbour_is_semantic(adapters, to
     assert (first.similarity, again.similarity, near.similarity) == (None, None, 0.95)
     assert first.weights == {"code_generation": 0.6, "task": 0.4}
     assert told.sources == ["generated", "exact", "semantic"]
+
+
+def test_a_task_of_absurd_length_is_refused_before_anybody_reads_it(adapters, told):
+    assert adapters.resolve("x" * 1000, "me").source == "generated"
+    for ask in (adapters.resolve, lambda task, tenant: adapters.create(task, tenant, None, None)):
+        with pytest.raises(BadRequest, match=r"has 1001 characters, want at most 1000 .*hint\.max_words"):
+            ask("x" * 1001, "me")
+    assert told.sources == ["generated"]
 
 
 def test_no_skill_means_the_base_model_and_is_remembered(adapters, shelf):
@@ -200,7 +208,7 @@ def test_a_pinned_adapter_is_the_named_one_or_not_found(adapters):
 
 
 def test_a_model_without_a_hypernetwork_answers_as_it_is():
-    adapters = Adapters(EmptyShelf("llama"), AdaptConfig())
+    adapters = Adapters(EmptyShelf("llama"), AdaptConfig(), 1000)
     assert adapters.resolve("write code", "me").source == "base"
     with pytest.raises(NoSkillFound, match="no hypernetwork for llama"):
         adapters.resolve("write code", "me", on_miss="require")

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.bodies import Message
 from proxy.config import HintConfig
-from proxy.hint import first_words, read_hint
+from proxy.hint import first_words, longest_hint, read_hint
 
 CONFIG = HintConfig(max_words=5)
 
@@ -103,6 +103,10 @@ def test_a_system_prompt_that_tells_the_time_is_the_same_hint_in_every_turn(now)
 )
 def test_numbers_that_are_no_dates_stay_in_the_hint(text):
     assert read(system(text)).task == text
+
+
+def test_a_prompt_of_one_endless_word_is_cut_where_a_marked_task_would_be_refused():
+    assert len(read(system("x" * 10_000)).task) == longest_hint(CONFIG) == 320
 
 
 def test_a_marked_task_and_a_prompt_of_nothing_but_a_date_stay_as_they_are():
