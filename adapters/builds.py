@@ -11,13 +11,15 @@ import json
 import os
 import re
 from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adapters.build_plot import plot
 from adapters.build_report import MergeReport
-from adapters.errors import BuildNotFound, DiskFull
+from adapters.errors import BuildBusy, BuildNotFound, DiskFull
+from adapters.gguf_rewrite import PartialFile
 from adapters.lora import DIGEST_HEX
 
 _NAME = re.compile(rf"([0-9a-f]{{{DIGEST_HEX}}})-([a-z0-9_]+)")
@@ -80,11 +82,12 @@ class Builds:
         return sorted(found, key=lambda build: build.used, reverse=True)
 
     def make_room(self, size_bytes: int, keep: Container[str] = ()) -> list[Build]:
-        """Remove builds until one of that size fits the budget; returns them.
+        """Remove what killed merges left, and builds until one of that size fits the budget; returns the builds.
 
-        keep: names of builds that must stay (the engine serves them). Raises DiskFull, having removed nothing,
+        keep: names of builds that must stay (the engine serves them). Raises DiskFull, having removed none,
         where that cannot be enough.
         """
+        self._clean()
         builds = self.list()
         free = self.max_bytes - sum(build.size_bytes for build in builds)
         removed = []
@@ -100,6 +103,11 @@ class Builds:
             self.delete(build)
         return removed
 
+    def _clean(self) -> None:
+        for partial in self.folder.glob("*.gguf.partial"):
+            with suppress(BuildBusy), PartialFile(partial.with_suffix("")):
+                pass  # nobody is writing it: it is ours, and goes unpublished
+
     def delete(self, build: Build) -> None:
         """Record first: from then on the build is not there. A process that has the file mapped keeps it."""
         for path in (record_path(build.path), build.path, plot_path(build.path)):
@@ -107,13 +115,21 @@ class Builds:
 
 
 def write_record(report: MergeReport) -> Path:
-    """Write a finished build's record and plot beside it, the record last; returns the record's path."""
-    plot_path(report.path).write_text(plot(report.tensors), encoding="utf-8")
-    record = record_path(report.path)
+    """Write a finished build's record and plot beside it, the record last; returns the record's path.
+
+    A failure takes the build with it: without its record nobody would count it, nor remove it.
+    """
+    record, drawn = record_path(report.path), plot_path(report.path)
     partial = record.with_name(record.name + ".partial")
     told = {**report.to_json(), "path": report.path.name}  # the folder may be moved as a whole
-    partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    partial.replace(record)
+    try:
+        drawn.write_text(plot(report.tensors), encoding="utf-8")
+        partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
+        partial.replace(record)
+    except BaseException:
+        for path in (record, partial, drawn, report.path):
+            path.unlink(missing_ok=True)
+        raise
     return record
 
 

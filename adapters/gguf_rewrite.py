@@ -135,7 +135,7 @@ class PartialFile:
     """The temporary file a build is written to: `<name>.partial` beside its place, locked, then renamed.
 
     Left without `publish`, by an error or Ctrl-C, it removes the file. A killed process leaves one, whose
-    lock the system releases; the next run of the same build takes it over.
+    lock the system releases; the next run of the same build takes it over, or `Builds.make_room` removes it.
     """
 
     def __init__(self, target: Path) -> None:

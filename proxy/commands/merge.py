@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from adapters.errors import AdapterError, BuildRefused
     from proxy.adapter_source import find_adapter, weighted
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C, nothing half-written is left
     store = args.store or config.builds.store
     try:
         base = BaseFiles.read(args.base or config.model.path)

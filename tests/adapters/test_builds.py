@@ -12,6 +12,7 @@ from adapters.build_plot import plot
 from adapters.build_report import MergeReport, Probe, TensorGain
 from adapters.builds import Build, Builds, plot_path, record_path, write_record
 from adapters.errors import BuildNotFound, DiskFull
+from adapters.gguf_rewrite import PartialFile
 
 A, B, C = "a" * 16, "b" * 16, "c" * 16
 
@@ -67,6 +68,16 @@ def test_the_least_recently_used_goes_first_and_no_more_than_needed(tmp_path):
     assert not any(name.startswith(C) for name in names(tmp_path))
 
 
+def test_what_a_killed_merge_left_goes_and_what_another_is_writing_stays(tmp_path):
+    builds = Builds(tmp_path, 300)
+    builds.path(A, "q8_0").with_suffix(".gguf.partial").write_bytes(bytes(500))
+    with PartialFile(builds.path(B, "q8_0")) as writing:
+        writing.write(b"half", 0)
+        builds.make_room(50)
+        assert names(tmp_path) == {writing.path.name}
+        assert writing.path.read_bytes() == b"half"
+
+
 def test_a_build_in_use_stays(tmp_path):
     builds = Builds(tmp_path, 250)
     kept = add(builds, A, 100, 1.0)
@@ -87,6 +98,15 @@ def test_what_cannot_fit_is_refused_and_nothing_is_removed(tmp_path):
 def test_deleting_takes_record_file_and_plot(tmp_path):
     builds = Builds(tmp_path, 1000)
     builds.delete(add(builds, A, 100, 1.0))
+    assert names(tmp_path) == set()
+
+
+def test_a_record_that_cannot_be_written_takes_the_build_with_it(tmp_path):
+    builds = Builds(tmp_path, 1000)
+    path = builds.path(A, "q8_0")
+    record_path(path).with_suffix(".json.partial").symlink_to(tmp_path / "nowhere" / "else")
+    with pytest.raises(FileNotFoundError):
+        add(builds, A, 100, 1.0)
     assert names(tmp_path) == set()
 
 

@@ -76,6 +76,34 @@ def test_the_whole_command_does_without_torch(base):
     assert told.stdout.splitlines()[-1] == "0 False", told.stdout + told.stderr
 
 
+STOPPED = """
+import os, signal
+from adapters import builds
+from proxy import probe
+from proxy.cli import main
+
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+{stopped} = stop
+print(main(["merge", "a", "-o", "out.gguf"]))
+"""
+
+
+@pytest.mark.parametrize("stopped", ["probe.verify", "builds.plot"])
+def test_a_merge_that_is_told_to_end_leaves_nothing(base, stopped):
+    """A server that stops ends its merge so: that once left half a gigabyte, and a temporary folder."""
+    peft(base, "a")
+    before = set(Path().iterdir())
+    Path("temporary").mkdir()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": "temporary"}
+    command = [sys.executable, "-c", STOPPED.format(stopped=stopped)]
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert told.stdout.splitlines()[-1] == "130", told.stdout + told.stderr
+    assert list(Path("temporary").iterdir()) == []
+    assert set(Path().iterdir()) == before | {Path("temporary")}
+
+
 def test_without_an_output_the_build_goes_to_the_builds_folder(base, capsys):
     adapter = random_adapter(base, 0.1)
     write_gguf(adapter, Path("a.gguf"), base.model)
