@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import adapters.errors
 from adapters.errors import AdapterError, BuildNotFound
-from proxy.config import BuildsConfig
+from proxy.config import ENV_FILE, BuildsConfig
 
 if TYPE_CHECKING:  # imports torch, which is loaded while the model is
     from adapters.builds import Build
@@ -52,7 +52,7 @@ class BuildJobs:
             return builds.use(digest, self.config.store)
 
     def close(self) -> None:
-        """Ends a merge under way; what it wrote is removed by the next."""
+        """Ends a merge under way, which removes what it wrote."""
         self._closed = True
         child = self._child
         if child is not None:
@@ -67,6 +67,8 @@ class BuildJobs:
             "ET2L__BUILDS__MAX_BYTES": str(self.config.max_bytes),
             "ET2L__BUILDS__STORE": self.config.store,
         }
+        if named := os.environ.get(ENV_FILE):
+            environment[ENV_FILE] = str(Path(named).absolute())  # the child runs in another folder
         with subprocess.Popen(
             command,
             cwd=Path(__file__).parents[1],

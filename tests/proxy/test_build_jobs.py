@@ -42,6 +42,16 @@ def test_a_build_is_made_once_and_then_found(tmp_path):
     assert jobs.build(adapter.digest, adapter.folder).path.stat().st_mtime_ns == written
 
 
+def test_the_child_finds_a_configuration_that_is_named_relative_to_the_servers_folder(tmp_path, monkeypatch):
+    adapter = stored(tmp_path, 0.005)
+    (tmp_path / "mine.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ET2L_CONFIG", "mine.toml")
+    jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds", store="same"), tmp_path / "base.gguf", niceness=0)
+    with pytest.raises(BuildRefused):  # no merge that fails to start
+        jobs.build(adapter.digest, adapter.folder)
+
+
 def test_a_refusal_comes_back_as_what_it_was(tmp_path):
     adapter = stored(tmp_path, 0.005)
     jobs = BuildJobs(BuildsConfig(path=tmp_path / "builds", store="same"), tmp_path / "base.gguf", niceness=0)
