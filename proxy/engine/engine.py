@@ -556,8 +556,10 @@ class Engine:
         try:
             token = answer.step(row, best, runtime.candidates)
         except Exception as exc:  # one answer's sampling must not take the others with it
-            log.exception("choosing a token failed")
-            answer.request.fail(EngineFailed(f"{type(exc).__name__}: {exc}"))
+            if not isinstance(exc, BadGrammar):
+                log.exception("choosing a token failed")
+                exc = EngineFailed(f"{type(exc).__name__}: {exc}")
+            answer.request.fail(exc)
             self._call(lambda: self._drop_request(answer.request, keep=False))
             return
         if token is None:

@@ -10,17 +10,23 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from proxy.engine.gbnf import beginnings, read_rules
+
 MAX_REPETITIONS = 500
 """A schema's maxLength, maxItems or {m,n} above it stays open; a minimum above it is refused."""
 
 MAX_DEPTH, MAX_RULES, MAX_REPEATED_CHARACTERS = 1000, 5000, 200_000
+MAX_BEGINNINGS = 50_000
+"""Of a rule: llama.cpp keeps a stack for each."""
 
 _SKIPPED = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*')
 _COUNTED = re.compile(r"[()]|::=")
 
 
 def check_gbnf(gbnf: str) -> None:
-    """Raises ValueError for a grammar that is nested too deep or has too many rules."""
+    """Raises ValueError for a grammar that is nested too deep, has too many rules, names tokens, or whose rules lead
+    back to themselves at their beginning or may begin in too many ways.
+    """
     depth = rules = 0
     for found in _COUNTED.finditer(_SKIPPED.sub("", gbnf)):
         match found[0]:
@@ -35,6 +41,8 @@ def check_gbnf(gbnf: str) -> None:
             raise ValueError(f"groups are nested more than {MAX_DEPTH} deep")
     if rules > MAX_RULES:
         raise ValueError(f"it has {rules} rules, at most {MAX_RULES} are allowed")
+    if beginnings(read_rules(gbnf)) > MAX_BEGINNINGS:
+        raise ValueError(f"a rule may begin in more than {MAX_BEGINNINGS} ways")
 
 
 def bounded(build: Callable[..., str]) -> Callable[..., str]:

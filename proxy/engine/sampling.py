@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -22,6 +24,9 @@ NEAR = 10.0
 FAR = 24.0
 """Logits further below the best hold less than n_vocab * exp(-24), 6e-6 of the probability at 150 000 tokens.
 """
+GRAMMAR_SECONDS, GRAMMAR_SECONDS_A_TOKEN = 2.0, 0.1
+"""CPU time that an answer's grammar may take in all, while no other answer gets on. An ambiguous one costs llama.cpp
+several times more with each level of nesting."""
 SEEDS = 2**32 - 1
 """llama.cpp takes 2**32 - 1 for "draw a seed", so a given seed is brought below it."""
 
@@ -39,6 +44,7 @@ class Chooser:
         self._top_k = sampling.top_k if 0 < sampling.top_k < model.n_vocab else 0
         self._chain: Sampler | None = None
         self._grammar: Sampler | None = None
+        self._grammar_seconds = GRAMMAR_SECONDS
         self._counts: Counter[int] = Counter()
         self._seen: set[int] = set(prompt) if sampling.repeat_penalty != 1.0 else set()
         self._penalises = bool(sampling.presence_penalty or sampling.frequency_penalty)
@@ -62,22 +68,25 @@ class Chooser:
     def choose(self, row: np.ndarray, candidates: Candidates) -> int | None:
         """The next token. row: (n_vocab,) float32 logits, left as they are.
 
-        None: the grammar allows no further token, not even the end.
+        None: the grammar allows no further token, not even the end. Raises BadGrammar for one that takes too long.
         """
         if self._edits:
             row = self._edited(row)
         token = self._pick(row, None, candidates)
-        if self._grammar is not None and not self._allows(token, candidates):
+        if self._grammar is None:
+            return token
+        with self._limited():
+            if self._allows(token, candidates):
+                return token
             allowed = self._allowed(row, candidates)
-            if not len(allowed):
-                return None
-            token = self._pick(row[allowed], allowed, candidates)
-        return token
+        return self._pick(row[allowed], allowed, candidates) if len(allowed) else None
 
     def accept(self, token: int) -> None:
-        """Takes a chosen token into account for the next ones."""
+        """Takes a chosen token into account for the next ones. Raises BadGrammar, as `choose` does."""
         if self._grammar is not None:
-            self._grammar.accept(token)
+            self._grammar_seconds += GRAMMAR_SECONDS_A_TOKEN
+            with self._limited():
+                self._grammar.accept(token)
         if self._penalises:
             self._counts[token] += 1
         if self._repeats:
@@ -141,6 +150,14 @@ class Chooser:
                 return near
         # Temperature comes last and flattens what the others left, so it widens what can matter.
         return np.flatnonzero(row >= best - FAR * max(1.0, self._sampling.temperature))
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        started = time.thread_time()
+        yield
+        self._grammar_seconds -= time.thread_time() - started
+        if self._grammar_seconds < 0:
+            raise BadGrammar("the grammar or JSON schema is too ambiguous or too large: following it takes too long")
 
     def _allows(self, token: int, candidates: Candidates) -> bool:
         candidates.load(np.zeros(1, np.float32), np.array([token], np.int32))

@@ -413,11 +413,23 @@ def test_a_finished_grammar_ends_the_answer_also_when_end_tokens_are_ignored(eng
 
 @pytest.mark.parametrize(
     "grammar",
-    ["root ::= (", "nothing ::= [a-z]", 'root ::= undefined "x"', "root ::= " + "(" * 20_000, 'root ::= "\ud83d"'],
-)
+    ["root ::= (", "nothing ::= [a-z]", 'root ::= undefined "x"', "root ::= " + "(" * 20_000, 'root ::= "\ud83d"',
+     'root ::= e root "x" | "a"\ne ::= f\nf ::= ""', "root ::= [a-z] !<[0]>"],
+)  # fmt: skip
 def test_a_bad_grammar_is_refused_and_the_engine_goes_on(engine, grammar):
     with pytest.raises(BadGrammar):
         engine.submit(ask(engine, "hello", sampling=Sampling(grammar=grammar)))
+    assert answer(engine, "hello")
+
+
+def test_a_grammar_that_grows_ambiguous_ends_its_answer_and_no_other(engine, monkeypatch):
+    """Each "(" doubles the ways to go on."""
+    monkeypatch.setattr("proxy.engine.sampling.GRAMMAR_SECONDS", 0.2)
+    monkeypatch.setattr("proxy.engine.sampling.GRAMMAR_SECONDS_A_TOKEN", 0.0)
+    doubling = 'root ::= e\ne ::= "(" e "a" | "(" e "b" | "x"'
+    sampling = Sampling(temperature=0.0, grammar=doubling, logit_bias=((ord("x"), -100.0),))
+    with pytest.raises(BadGrammar, match="too ambiguous"):
+        list(engine.submit(ask(engine, "hello", sampling=sampling, max_tokens=60)))
     assert answer(engine, "hello")
 
 
