@@ -209,8 +209,15 @@ class AdapterCache:
     def store(
         self, key: CacheKey, embedding: np.ndarray, adapter: LoraAdapter, card: Card, base: BaseModel
     ) -> StoredAdapter:
-        """Write the adapter, point the hint at it, evict what exceeds the budget. Raises as `Store.put`."""
+        """Write the adapter, point the hint at it, evict what exceeds the budget. Raises as `Store.put`.
+
+        A hint that has an adapter keeps it, and that one is returned: two that missed at the same time get the same.
+        """
         with self._files.lock():
+            with self._lock:
+                known = self._rows.hint_by_key(key.exact)
+            if known and self._whole(known.digest):
+                return self._files.get(known.digest)
             stored = self._files.put(adapter, card, base)
             with self._lock:
                 id = self._rows.add_hint(_row(stored), key, embedding)

@@ -145,12 +145,21 @@ def test_several_hints_may_lead_to_one_adapter_and_go_with_it(cache, put):
     assert cache.check().ok
 
 
-def test_storing_a_hint_again_points_it_at_the_new_adapter(cache, put):
-    put("add", seed=0)
-    new = put("add", seed=1)
-    assert cache.lookup(key("add"), never, 0.9, anything).stored.digest == new.digest
-    assert cache.stats().hints == 1
+def test_a_hint_stored_by_two_processes_keeps_the_first_adapter(cache, put, base, tmp_path):
+    """The second once took the hint over: the first's adapter, of no hint then, was shown to every tenant."""
+    first, other = put("add", seed=0), open_cache(tmp_path)
+    assert other.store(key("add"), direction(0.0), make_adapter(base, 1), make_card(base), base) == first
+    assert cache.lookup(key("add"), never, 0.9, anything).stored == first
+    assert (cache.stats().hints, Store(tmp_path / "store").digests()) == (1, [first.digest])
+    assert cache.adapters("you") == []
     assert cache.check().ok
+
+
+def test_a_hint_whose_adapter_is_damaged_is_pointed_at_the_new_one(cache, put):
+    put("add", seed=0).gguf_path.unlink()
+    new = put("add", seed=1)
+    assert cache.lookup(key("add"), never, 0.9, anything).stored == new
+    assert cache.stats().hints == 1
 
 
 def test_the_least_recently_used_adapters_go_when_the_budget_is_exceeded(tmp_path, base):
