@@ -29,6 +29,7 @@ class Request:
     completion_tokens: int = 0
     prompt_logprobs: list[TokenLogprob | None] | None = None
     failed: bool = False
+    _early: list[Chunk] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.generation.prompt_logprobs:
@@ -42,6 +43,13 @@ class Request:
     def report(self) -> None:
         prompt_tokens = len(self.generation.prompt)
         self.stream.usage = Usage(prompt_tokens, self.cached_tokens, self.completion_tokens)
+
+    def put(self, chunk: Chunk) -> None:
+        """Delivers it, once the prompt's logprobs are there if they are wanted: another answer scores the prompt."""
+        if self.prompt_logprobs is not None and self.stream.prompt_logprobs is None:
+            self._early.append(chunk)
+        else:
+            self.stream.put(chunk)
 
     def answer_ended(self) -> None:
         self.open_answers -= 1
@@ -64,6 +72,8 @@ class Request:
                 self.prompt_logprobs[position] = token_logprob(self.model, row, prompt[position], top)
         if start + len(rows) >= len(prompt):
             self.stream.prompt_logprobs = tuple(self.prompt_logprobs)
+            for chunk in self._early:
+                self.stream.put(chunk)
 
 
 @dataclass(eq=False, slots=True)
@@ -115,11 +125,11 @@ class Answer:
         if not self.request.generation.incremental:
             self._kept.append(released)
         elif released.text or released.tokens:
-            self.request.stream.put(self._chunk([released], None))
+            self.request.put(self._chunk([released], None))
 
     def _end(self, reason: FinishReason, released: Released[Step] | None = None) -> None:
         parts = [*self._kept, *([released] if released else []), self._assembler.finish()]
-        self.request.stream.put(self._chunk(parts, reason))
+        self.request.put(self._chunk(parts, reason))
         self.ended = True
         self.request.answer_ended()
 

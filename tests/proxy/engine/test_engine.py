@@ -473,6 +473,19 @@ def test_logprobs_are_the_softmax_of_the_logits(engine):
     assert sum(np.exp(top.logprob) for top in step.top) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_prompt_logprobs_are_there_before_the_first_chunk_of_any_answer(engine):
+    """The second time all but the first answer find the prompt computed, which the first has to score."""
+    prompt = tuple(range(65, 90)) * 10
+    for _ in range(2):
+        asked = Generation(prompt, n=3, max_tokens=8, prompt_logprobs=True, ignore_eos=True)
+        stream = engine.submit(asked)
+        indices = []
+        for chunk in stream:
+            assert len(stream.prompt_logprobs) == len(prompt)
+            indices.append(chunk.index)
+        assert set(indices) == {0, 1, 2}
+
+
 def test_prompt_logprobs_agree_with_the_answer_that_has_the_same_tokens(engine):
     chunks = list(engine.submit(ask(engine, "hello", top_logprobs=2)))
     steps = [step for chunk in chunks for step in chunk.logprobs]
