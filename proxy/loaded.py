@@ -1,7 +1,7 @@
 """Adapters that somebody trained elsewhere: vLLM's load_lora_adapter and unload_lora_adapter.
 
-Only PEFT folders under lora.allowed_root are read. Names last as long as the server, as they do in vLLM; the
-adapter's files stay in a folder of their own until then.
+Only PEFT folders under lora.allowed_root are read. Names last as long as the server, as they do in vLLM, or until
+they are unloaded; the adapter's files stay in a folder of their own a while longer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ from proxy.errors import BadRequest, LoadRefused
 if TYPE_CHECKING:
     from adapters.gguf_file import BaseModel
     from adapters.store import Store, StoredAdapter
+
+KEPT_S = 600.0
+"""How long an adapter's files outlive its last name: an answer that waits in the queue has yet to open them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class LoadedAdapters:
         self.base_name = base_name
         self._lock = threading.Lock()
         self._loaded: dict[tuple[str, str], Loaded] = {}
+        self._unloaded: dict[str, float] = {}  # digest -> time.monotonic() of its latest unload
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def load(self, name: str, path: str, tenant: str) -> None:
@@ -55,14 +60,27 @@ class LoadedAdapters:
         adapter = read_peft(folder, self.base.digest)
         card = Card("loaded", self.base_name, self.base.digest, time.time(), hint=f"loaded as {name}")
         with self._lock:
+            self._remove_unused()
             stored = self.store().put(adapter, card, self.base)
             self._loaded[tenant, name] = Loaded(name, tenant, folder, stored)
 
     def unload(self, name: str, tenant: str) -> None:
         """Raises AdapterNotFound. Answers under way with it are finished."""
         with self._lock:
-            if self._loaded.pop((tenant, name), None) is None:
+            one = self._loaded.pop((tenant, name), None)
+            if one is None:
                 raise AdapterNotFound(f"The lora adapter '{name}' cannot be found.")
+            self._unloaded[one.stored.digest] = time.monotonic()
+
+    def _remove_unused(self) -> None:
+        """The files of adapters that have had no name for KEPT_S."""
+        used = {one.stored.digest for one in self._loaded.values()}
+        for digest, since in list(self._unloaded.items()):
+            if time.monotonic() - since > KEPT_S:
+                del self._unloaded[digest]
+                if digest not in used:
+                    with suppress(AdapterNotFound):  # the system tidies its temporary folder, too
+                        self.store().delete(digest)
 
     def list(self, tenant: str) -> list[Loaded]:
         with self._lock:

@@ -1,4 +1,5 @@
 import os
+import time
 
 import numpy as np
 import pytest
@@ -10,14 +11,18 @@ from adapters.peft_file import write_peft
 from proxy.app import create_app
 from proxy.config import LoraConfig
 from proxy.errors import BadRequest, LoadRefused
-from proxy.loaded import LoadedAdapters
+from proxy.loaded import KEPT_S, LoadedAdapters
+
+
+def small_adapter(base, seed):
+    a, b = (np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) for shape in ((2, 8), (8, 2)))
+    return LoraAdapter(base.digest, {"model.layers.0.self_attn.q_proj": LoraDelta(a, b, 1.0)})
 
 
 @pytest.fixture
 def root(tmp_path, base):
     """A folder with an adapter in it, one beside it, and links."""
-    a, b = (np.random.default_rng(0).standard_normal(shape, dtype=np.float32) for shape in ((2, 8), (8, 2)))
-    adapter = LoraAdapter(base.digest, {"model.layers.0.self_attn.q_proj": LoraDelta(a, b, 1.0)})
+    adapter = small_adapter(base, 0)
     for folder in ("allowed/mine", "outside"):
         (tmp_path / folder).mkdir(parents=True)
         write_peft(adapter, tmp_path / folder, "base")
@@ -46,6 +51,27 @@ def test_a_peft_folder_is_loaded_by_name_and_unloaded(loaded, root):
     loaded.unload("mine", "me")
     with pytest.raises(AdapterNotFound):
         loaded.unload("mine", "me")
+
+
+def test_the_files_of_an_unloaded_adapter_go_once_no_queued_answer_can_want_them(loaded, root, base, monkeypatch):
+    (root / "other").mkdir()
+    write_peft(small_adapter(base, 1), root / "other", "base")
+    for name in ("first", "second"):
+        loaded.load(name, "mine", "me")
+    files = loaded.list("me")[0].stored.folder
+    loaded.unload("first", "me")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + KEPT_S + 1)
+    loaded.load("third", "other", "me")
+    assert files.is_dir()  # "second" leads to it
+    loaded.unload("second", "me")
+    loaded.load("fourth", "other", "me")
+    assert files.is_dir()  # just unloaded
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * KEPT_S + 3)
+    loaded.load("fifth", "other", "me")
+    assert not files.exists()
+    loaded.load("again", "mine", "me")
+    assert files.is_dir()
 
 
 def test_a_name_in_use_is_refused(loaded):
