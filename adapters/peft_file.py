@@ -49,7 +49,7 @@ def write_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:
 
     peft scales by alpha / rank, per module through `rank_pattern` and `alpha_pattern`. vLLM knows the two
     global numbers only, so scalings that differ are folded into B (float32 then), which leaves the scale 1
-    everywhere. Not atomic: `Store` owns that.
+    everywhere. Not atomic: `Store` owns that. Raises OSError.
     """
     scalings = {delta.scaling for delta in adapter.deltas.values()}
     scaling, rank = scalings.pop() if len(scalings) == 1 else 1.0, adapter.rank
@@ -76,7 +76,10 @@ def write_peft(adapter: LoraAdapter, folder: Path, base_name: str) -> None:
         "rank_pattern": odd,
         "alpha_pattern": {path: _number(scaling * own) for path, own in odd.items()},
     }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    try:
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as exc:  # of tensors as plain as these only the disk can complain
+        raise OSError(f"{folder / WEIGHTS}: {exc}") from exc
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
 
 

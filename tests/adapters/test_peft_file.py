@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,17 @@ def test_the_same_adapter_comes_back_with_the_same_digest(tmp_path: Path):
     adapter = make((4, 4), (0.25, 0.25), np.float16)
     write_peft(adapter, tmp_path, base_name="base")
     assert read_peft(tmp_path, "base").digest == adapter.digest
+
+
+def test_a_full_disk_is_an_os_error_with_the_files_name(tmp_path: Path):
+    """safetensors raises an error of its own, which is none."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"{WEIGHTS}: .*File too large"):
+            write_peft(make(), tmp_path, "base")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_the_config_says_what_vllm_reads(tmp_path: Path):
