@@ -17,16 +17,17 @@ from adapters.store import Store
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedAdapter:
-    """An adapter, what the user called it, and its card where it comes from the store.
+    """An adapter, what it is called, and its card where it comes from the store.
 
-    digest: the store's name for it. Tensors read back from a file may have their scalings folded in, so that
-    `adapter.digest` is another.
+    given: the path or digest by which the user named it. digest: the store's name for it. Tensors read back from a
+    file may have their scalings folded in, so that `adapter.digest` is another.
     """
 
     name: str
     adapter: LoraAdapter
     digest: str
     card: Card | None = None
+    given: str = ""
 
 
 def find_adapter(name: str, base: BaseModel, store_path: Path) -> NamedAdapter:
@@ -37,10 +38,10 @@ def find_adapter(name: str, base: BaseModel, store_path: Path) -> NamedAdapter:
     path = Path(name)
     if (path / CONFIG).is_file():
         adapter = _checked(read_peft(path, base.digest), base)
-        return NamedAdapter(path.name, adapter, adapter.digest)
+        return NamedAdapter(path.name, adapter, adapter.digest, given=name)
     if path.is_file():
         adapter = read_gguf(path, base)
-        return NamedAdapter(path.stem, adapter, adapter.digest)
+        return NamedAdapter(path.stem, adapter, adapter.digest, given=name)
     if not store_path.is_dir():
         raise AdapterNotFound(f"{name} is no PEFT folder and no file, and there is no adapter store in {store_path}")
     store = Store(store_path)
@@ -50,7 +51,7 @@ def find_adapter(name: str, base: BaseModel, store_path: Path) -> NamedAdapter:
         raise AdapterNotFound(f"{name} is no PEFT folder and no file, and {count} with it in {store_path}")
     stored = store.get(found[0])
     adapter = _checked(read_peft(stored.folder, stored.card.base_digest), base)
-    return NamedAdapter(stored.digest, adapter, stored.digest, stored.card)
+    return NamedAdapter(stored.digest, adapter, stored.digest, stored.card, name)
 
 
 def _checked(adapter: LoraAdapter, base: BaseModel) -> LoraAdapter:
@@ -70,9 +71,10 @@ class Weighted:
 def weighted(named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> Weighted:
     """The adapters' weighted sum. No weights: equal shares of 1.
 
-    weights: by the adapters' names or unique beginnings of them. Raises ValueError unless each gets one weight.
+    weights: by the adapters as they were given, by their names, or by unique beginnings of those. Raises ValueError
+    unless each gets one weight.
     """
-    shares = [_share(one.name, named, weights) for one in named] if weights else [1 / len(named)] * len(named)
+    shares = [_share(one, named, weights) for one in named] if weights else [1 / len(named)] * len(named)
     if weights and len(weights) != len(named):
         raise ValueError(f"--weights has {len(weights)} names for {len(named)} adapters")
     parents = {one.digest: share for one, share in zip(named, shares, strict=True)}
@@ -82,11 +84,12 @@ def weighted(named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> Wei
     return Weighted(adapter, adapter.digest, parents)
 
 
-def _share(name: str, named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> float:
-    if name in weights:
-        return weights[name]
-    keys = [key for key in weights if name.startswith(key)]
-    if len(keys) != 1 or sum(one.name.startswith(keys[0]) for one in named) != 1:
-        given, wanted = ", ".join(weights), ", ".join(one.name for one in named)
+def _share(one: NamedAdapter, named: Sequence[NamedAdapter], weights: Mapping[str, float]) -> float:
+    for key in (one.given, one.name):
+        if key in weights:
+            return weights[key]
+    keys = [key for key in weights if one.name.startswith(key)]
+    if len(keys) != 1 or sum(other.name.startswith(keys[0]) for other in named) != 1:
+        given, wanted = ", ".join(weights), ", ".join(other.name for other in named)
         raise ValueError(f"--weights names {given}; want one weight for each of {wanted}")
     return weights[keys[0]]

@@ -130,6 +130,17 @@ def test_several_adapters_merge_with_their_weights(base, capsys):
     assert told["parents"] == {parts[0].digest: 0.6, parts[1].digest: 0.4}
 
 
+def test_weights_of_files_go_by_the_paths_given(base, capsys):
+    """Files are called alike where each lies in a folder of its own."""
+    for seed, folder in enumerate(("one", "two")):
+        Path(folder).mkdir()
+        write_gguf(random_adapter(base, 0.1, seed=seed), Path(folder) / "adapter.gguf", base.model)
+    names = ["one/adapter.gguf", "two/adapter.gguf"]
+    weights = f"{names[0]}=0.7,{names[1]}=0.3"
+    assert main(["merge", *names, "--weights", weights, "-o", "out.gguf", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["parents"].values()) == [0.7, 0.3]
+
+
 def test_several_adapters_without_weights_have_equal_shares(base, capsys):
     assert main(["merge", peft(base, "a"), peft(base, "b", seed=2), "-o", "out.gguf", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["parents"].values()) == {0.5}
