@@ -26,7 +26,7 @@ from t2l.evaluate.prompts import Messages, messages
 from t2l.evaluate.scoring import check_item, gold_index, option_texts, score
 
 ITEMS_FILE = "items.jsonl"
-KEY_VERSION = 2
+KEY_VERSION = 3
 """Raised when scoring or prompting changes, so that results of before are not used again."""
 MOST_OPTIONS = 16
 """Likelihood of options is measured up to so many of them."""

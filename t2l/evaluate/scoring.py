@@ -20,8 +20,9 @@ from t2l.evaluate.sandbox import Limits, run_program
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 LABELS = string.ascii_uppercase
 NUMERIC_TOLERANCE = 1e-6
-PROGRAM_TOLERANCE = 1e-4
-"""Relative. Programs of word problems round where people do; 1e-4 is far below any wrong reading."""
+PROGRAM_TOLERANCE, PROGRAM_ROUNDING = 1e-3, 1e-9
+"""Absolute, as in Gao et al. 2023 (PAL), and relative, for what floats round: by a relative tolerance that forgives
+people's rounding, a seven-digit answer that is one off would count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,9 @@ def numeric(item: Item, text: str) -> Score:
     """Is the final number right? Gold: `meta.final`, else the answer's own final number."""
     gold = _gold_number(item)
     ours = final_number(text)
-    return Score(0.0, parsed=False) if ours is None else Score(float(_close(ours, gold, NUMERIC_TOLERANCE)))
+    if ours is None:
+        return Score(0.0, parsed=False)
+    return Score(float(math.isclose(ours, gold, rel_tol=NUMERIC_TOLERANCE, abs_tol=NUMERIC_TOLERANCE)))
 
 
 def _gold_number(item: Item) -> float:
@@ -215,10 +218,6 @@ def final_number(text: str) -> float | None:
                 return float(found.group().replace(",", ""))
     found = NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
-
-
-def _close(ours: float, gold: float, relative: float) -> bool:
-    return math.isclose(ours, gold, rel_tol=relative, abs_tol=relative)
 
 
 # --- programs -----------------------------------------------------------------------------------------------
@@ -254,7 +253,7 @@ def numeric_program(item: Item, text: str, limits: Limits | None = None) -> Scor
     run = run_program(code_of(text), call=_entry(item), limits=limits)
     if run.value is None:
         return Score(0.0, parsed=False)
-    return Score(float(_close(run.value, target, PROGRAM_TOLERANCE)))
+    return Score(float(math.isclose(run.value, target, rel_tol=PROGRAM_ROUNDING, abs_tol=PROGRAM_TOLERANCE)))
 
 
 def _target(item: Item) -> float:

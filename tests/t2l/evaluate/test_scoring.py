@@ -158,6 +158,16 @@ def test_wrong_and_broken_programs_score_nothing():
     assert score("numeric_program", PROGRAM, "def solution():\n    return 'x'").parsed is False
 
 
+@pytest.mark.parametrize(
+    ("target", "returned", "right"),
+    [(5843731, 5843732, 0), (5843731, 5843731.0004, 1), (12.5, 12.502, 0), (0.1, 0.1004, 1), (1e15, 1e15 + 1, 1)],
+)
+def test_a_program_is_right_within_a_thousandth_however_large_its_target(target, returned, right):
+    """With 1e-4 of the target allowed, seven-digit answers that were hundreds off counted."""
+    one = item("def solution():\n    return 1", target=target)
+    assert score("numeric_program", one, f"def solution():\n    return {returned!r}").value == right
+
+
 def test_a_humaneval_answer_may_be_the_body_alone_or_use_the_prompts_imports():
     assert score("pass_at_1", HUMANEVAL, "    return math.sqrt(x)\n").value == 1
     assert score("pass_at_1", HUMANEVAL, "def root(x):\n    return math.sqrt(x)\n").value == 1
