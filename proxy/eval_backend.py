@@ -35,7 +35,7 @@ class EngineBackend:
 
     def __init__(self, engine: EngineApi, base: BaseModel, concurrency: int) -> None:
         self.concurrency = concurrency
-        self._engine = engine
+        self.engine = engine
         self._base = base
         self._folder = tempfile.TemporaryDirectory(prefix="et2l-eval-")
         self._numbers = count()
@@ -114,29 +114,29 @@ class EngineBackend:
 
     def _submit(self, generation: Generation) -> Stream:
         try:
-            return self._engine.submit(generation)
+            return self.engine.submit(generation)
         except ContextTooLong as exc:
             raise BackendError(str(exc)) from exc
 
     def _prompt(self, messages: Messages) -> tuple[int, ...]:
         try:
-            return self._engine.chat_tokens(messages)
+            return self.engine.chat_tokens(messages)
         except BadMessages:
             pass  # Gemma 2's and others know no system role
         try:
-            return self._engine.chat_tokens(without_system(messages))
+            return self.engine.chat_tokens(without_system(messages))
         except BadMessages as exc:
             raise BackendError(f"the chat template refuses these messages: {exc}") from exc
 
     def _answer(self, text: str) -> tuple[int, ...]:
         """By itself, as the model writes it after the template's last token."""
-        return self._engine.tokenize(text, special=False, add_bos=False)
+        return self.engine.tokenize(text, special=False, add_bos=False)
 
     def _end_tokens(self) -> tuple[int, ...]:
         """The token that ends an answer, as the chat template has it; none where the template shows none."""
         asked = [{"role": "user", "content": "x"}]
-        prompt = self._engine.chat_tokens(asked)
-        whole = self._engine.chat_tokens(
+        prompt = self.engine.chat_tokens(asked)
+        whole = self.engine.chat_tokens(
             [*asked, {"role": "assistant", "content": "x"}], add_generation_prompt=False
         )
         start = (*prompt, *self._answer("x"))

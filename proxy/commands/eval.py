@@ -8,6 +8,8 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from proxy.config import Config, ConfigError, load_config
 if TYPE_CHECKING:
     from adapters.gguf_file import BaseModel
     from adapters.lora import LoraAdapter
+    from proxy.engine.api import EngineApi
     from t2l.evaluate.arms import Sources
     from t2l.evaluate.backend import Backend
 
@@ -137,7 +140,11 @@ def measure(args: argparse.Namespace, config: Config) -> dict[str, Any]:
     tasks = tuple(data.tasks(args.tasks, args.split))
     check_model(config)
     base = BaseModel.read(config.model.path)
-    arms = Arms(data, tasks, sources(args, config, base), args.seed)
+    if args.checkpoint:  # its chat template counts, too
+        config = replace(config, hypernetwork=replace(config.hypernetwork, path=args.checkpoint))
+    # The rewriter's model is the one under test, loaded by the time a description is read.
+    engine = (lambda: backend.engine) if args.backend == "engine" else None
+    arms = Arms(data, tasks, sources(args, config, base, engine), args.seed)
     arms.check(args.arms)  # before the model is loaded
     settings = Settings(args.arms, tasks, args.split, args.limit, args.seed, args.hint_only)
     with ExitStack() as stack:
@@ -148,12 +155,12 @@ def measure(args: argparse.Namespace, config: Config) -> dict[str, Any]:
 
 def open_backend(kind: str, config: Config, base: BaseModel, stack: ExitStack) -> Backend:
     """What it opens is closed with `stack`."""
-    from proxy.wiring import chosen_device, open_engine
+    from proxy.wiring import chat_template_of, chosen_device, open_engine
 
     if kind == "torch":
         from t2l.evaluate.torch_backend import TorchBackend
 
-        return TorchBackend(config.model.path, chosen_device(config.adapt.device))
+        return TorchBackend(config.model.path, chosen_device(config.adapt.device), chat_template_of(config))
     from proxy.eval_backend import EngineBackend
 
     engine = open_engine(config, lambda text: print(text, file=sys.stderr))
@@ -163,8 +170,10 @@ def open_backend(kind: str, config: Config, base: BaseModel, stack: ExitStack) -
     return backend
 
 
-def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Sources:
-    """Only what the arms need is opened."""
+def sources(
+    args: argparse.Namespace, config: Config, base: BaseModel, engine: Callable[[], EngineApi] | None
+) -> Sources:
+    """Only what the arms need is opened. engine: the local model, where one will be loaded (enhancer.llm)."""
     from t2l.evaluate.arms import Sources
 
     oracle = oracle_of(args.oracle, base) if args.oracle else None
@@ -175,7 +184,7 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
     from t2l.checkpoint import open_hypernetwork, open_text_embedder
     from t2l.hypernetwork import CheckpointError
 
-    folder = args.checkpoint or config.hypernetwork.path or CHECKPOINTS / config.model.name
+    folder = config.hypernetwork.path or CHECKPOINTS / config.model.name
     device = chosen_device(config.adapt.device)
     network = open_hypernetwork(folder, base.digest, device)
     if network.base_digest != base.digest:
@@ -192,11 +201,14 @@ def sources(args: argparse.Namespace, config: Config, base: BaseModel) -> Source
 
     pipeline: Callable[[str], LoraAdapter | None] | None = None
     if "et2l" in needed:
+        from proxy.upstream import open_rewriter
         from t2l.pipeline import NoSkill, open_et2l
 
+        rewrite = open_rewriter(config.enhancer, engine)
         et2l = open_et2l(
             embedder, network, skills_path=config.decomposer.skills, alpha=config.decomposer.alpha,
             composer_folder=folder, composer_mode=config.composer.mode,
+            complete=rewrite and cache(rewrite),  # an adapter that is made again must be the same
         )  # fmt: skip
 
         def pipeline(text: str) -> LoraAdapter | None:

@@ -13,9 +13,10 @@ WIDTH = 24
 class Progress:
     """Counts up to `total`. Not for several threads at once."""
 
-    def __init__(self, total: int, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+        """stream: None = stderr, as it is now."""
         self._total = total
-        self._stream = stream
+        self._stream = stream or sys.stderr
         self._done = 0
         self._start = time.monotonic()
         self._last = self._start

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -26,9 +27,12 @@ class TorchBackend:
 
     concurrency = 1
 
-    def __init__(self, gguf: Path, device: str = "cpu") -> None:
-        self.identity = f"torch:{file_sha256(gguf)}"
+    def __init__(self, gguf: Path, device: str = "cpu", chat_template: str | None = None) -> None:
+        """chat_template: None = the file's own."""
         self._model, self._tokenizer = load_base(gguf, device)
+        self._tokenizer.chat_template = chat_template or self._tokenizer.chat_template
+        template = sha256(str(self._tokenizer.chat_template).encode()).hexdigest()[:8]
+        self.identity = f"torch:{file_sha256(gguf)}:{template}"
         self._lock = threading.Lock()
         self._device = torch.device(device)
         self._limit = self._model.config.max_position_embeddings

@@ -185,6 +185,39 @@ def test_the_command_runs_every_arm_on_a_strangers_folder_and_prints_the_promise
     assert json.loads(capsys.readouterr().out) == summary
 
 
+@pytest.fixture
+def echo(tmp_path, tiny_model_path, monkeypatch):
+    """A folder of one task with a description, and the tiny model configured."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine.jsonl").write_text('{"task": "echo", "prompt": "Do 1", "answer": "A"}')
+    described = {"task": "echo", "description": "Write Python code that echoes its input."}
+    (tmp_path / "data/task_descriptions.jsonl").write_text(json.dumps(described))
+    for key, value in (("MODEL__PATH", tiny_model_path), ("ENGINE__THREADS", 1), ("ENGINE__CONTEXT_TOKENS", 1024)):
+        monkeypatch.setenv(f"ET2L__{key}", str(value))
+    monkeypatch.chdir(tmp_path)
+    return ["eval", "--data", "data", "--out", "out"]
+
+
+@pytest.mark.parametrize("backend", ["engine", "torch"])
+def test_a_checkpoint_given_by_name_is_asked_in_its_own_template(echo, tmp_path, backend):
+    (tmp_path / "sakana").mkdir()
+    (tmp_path / "sakana/hypermod.pt").touch()
+    (tmp_path / "sakana/chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}|{% endfor %}")
+    asked = [*echo, "--arms", "base", "--backend", backend]
+    assert cli.main(asked) == 0
+    assert cli.main([*asked, "--checkpoint", "sakana"]) == 0
+    assert len((tmp_path / "out/items.jsonl").read_text().splitlines()) == 2, "another prompt, another result"
+
+
+def test_the_pipelines_arm_rewrites_as_the_server_does(echo, tiny_model_path, monkeypatch, tmp_path):
+    prompts = []
+    monkeypatch.setattr("proxy.upstream.complete_locally", lambda engine, prompt, _: prompts.append(prompt) or "")
+    monkeypatch.setenv("ET2L__ENHANCER__LLM", "local")
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", BaseModel.read(tiny_model_path))
+    assert cli.main([*echo, "--arms", "et2l", "--checkpoint", str(checkpoint)]) == 0
+    assert len(prompts) == 1 and "echoes its input" in prompts[0]
+
+
 def test_the_command_says_what_is_missing(tmp_path, tiny_model_path, monkeypatch, capsys):
     (tmp_path / "items.jsonl").write_text('{"task": "t", "prompt": "p", "answer": "a"}')
     monkeypatch.setenv("ET2L__MODEL__PATH", str(tiny_model_path))
