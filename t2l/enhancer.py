@@ -1,8 +1,8 @@
 """Makes a task hint say what it means: stage 1, an optional LLM rewrite; stage 2, rules. Keeps the user's own
 words.
 
-Stage 2 only removes chat fillers and adds around the hint, so that no number, name, negation, unit or format
-word of it can be lost. Either stage's result is used only where Q (t2l/quality.py) rises.
+Stage 2 only removes chat fillers, never out of quotes, and adds around the hint, so that no number, name, negation,
+unit or format word of it can be lost. Either stage's result is used only where Q (t2l/quality.py) rises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from t2l.skills import Skill, SkillSet
 Complete = Callable[[str], str]
 """An LLM: prompt in, answer out. Raises RewriteFailed when it gives none."""
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Part of the digest: raise it whenever a rule changes what comes out."""
 
 NAMED_FROM = 0.45
@@ -30,18 +30,27 @@ MOST_NAMED = 2
 
 _logger = logging.getLogger(__name__)
 
+_QUOTED = r"""(?P<quoted>"[^"]*"|“[^”]*”|‘[^’]*’|「[^」]*」|『[^』]*』|`[^`]*`|(?<!\w)'[^'\n]*'(?!\w))"""
+_START = r"(?:^|(?<=[.!?。！？\n]))[ \t]*"
+_POLITE = r"(?i:hey(?: there)?|thx|thanks(?: in advance)?|thank you|btw)"
 _FILLERS = re.compile(
-    r"(?<![\w/])(?:pls|plz|thx|thanks(?: in advance)?|thank you|hey(?: there)?|ok(?:ay)?,? so"
-    r"|so basically|basically|kinda|sorta|btw)(?![\w/])[,!]*\s*"
-    r"|^(?:那个|嗯|呃|就是说)[，,]?\s*",
-    re.IGNORECASE,
+    rf"{_QUOTED}"
+    # What may also be meant ("thank you letters", "reply OK, so that") goes only where it is set off by itself.
+    rf"|{_START}{_POLITE}[ \t]*(?:[,!.]+|\n)\s*"
+    rf"|(?<=[,;.!?])[ \t]*{_POLITE}[ \t]*[.!]*(?=\s*$)"
+    rf"|{_START}(?i:ok(?:ay)?,? so(?! (?:as|far|many|much|that)\b)|so basically)(?![\w/])[,!]*\s*"
+    r"|(?<![\w/])(?:[Pp]l[sz]|(?i:basically|kinda|sorta))(?![\w/])[,!]*\s*"  # PLZ is a postcode
+    r"|^(?:那个|嗯|呃|就是说)(?:[，,]\s*|\s+)"
 )
 _SHORTHAND = [
-    (re.compile(r"(?<![\w/])w/(?=\s)", re.IGNORECASE), "with"),
-    (re.compile(r"(?<!\w)u(?= (?:to|are|can|should|will)\b)"), "you"),
-    (re.compile(r"(?<!\w)ur(?= \w)"), "your"),
-    (re.compile(r"(?<!\w)im(?= (?:a|an|the)\b)"), "I am"),
-    (re.compile(r"\b(?:wanna|want 2)\b"), "want to"),
+    (re.compile(rf"{_QUOTED}|{pattern}"), formal)
+    for pattern, formal in (
+        (r"(?<![\w/])[Ww]/(?=\s)", "with"),
+        (r"(?<!\w)u(?= (?:to|are|can|should|will)\b)", "you"),
+        (r"(?<!\w)ur(?= \w)", "your"),
+        (r"(?<!\w)im(?= (?:a|an|the)\b)", "I am"),
+        (r"\b(?:wanna|want 2)\b", "want to"),
+    )
 ]
 _GOAL = {"en": "Goal: {goals}.", "zh": "目标：{goals}。"}
 _JOINT = {"en": "; ", "zh": "；"}
@@ -137,9 +146,9 @@ def _formal(text: str) -> str:
 
 
 def _formal_once(text: str) -> str:
-    text = _FILLERS.sub("", re.sub(r"[ \t]+", " ", text))
-    for pattern, formal in _SHORTHAND:
-        text = pattern.sub(formal, text)
+    text = re.sub(r"[ \t]+", " ", text)
+    for pattern, formal in ((_FILLERS, ""), *_SHORTHAND):
+        text = pattern.sub(lambda match, formal=formal: match["quoted"] or formal, text)
     text = re.sub(r"([!?！？])\1+", r"\1", text)
     text = re.sub(r"(?<=[^\s:])[ \t]+([,.;!?])(?=\s|$)", r"\1", text)  # not what an action and its colon stand before
     return text.strip(" \t\r\n,，") or text.strip()

@@ -67,6 +67,27 @@ def test_greetings_stay_as_they_are() -> None:
         assert RULES.enhance(text).text == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Write thank you letters to customers", "Translate 'hey there' into French", "Translate hey there into French",
+     "Classify whether an email says thanks or complains", "Reply OK, so that the user can go on",
+     "Explain what PLZ means in German addresses", 'Expand "pls, u are w/ me" in chats', "那个人的传记",
+     "Ok so far is what the list holds"],
+)  # fmt: skip
+def test_words_that_may_also_be_fillers_stay_where_they_are_meant(text: str) -> None:
+    assert text in apply_rules(text, SKILLS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hey there, {}", "Hey! {}", "ok so {}", "OK, so {}", "so basically {}", "pls {}", "{} pls", "{}, thanks",
+     "{}. Thank you!", "{}. thanks in advance", "btw, {}", "那个，{}"],
+)  # fmt: skip
+def test_fillers_that_are_set_off_go(text: str) -> None:
+    task = "write a haiku about the rain"
+    assert apply_rules(text.format(task), SKILLS) == apply_rules(task, SKILLS)
+
+
 VOCABULARY = """sql python 3 10k EUR no not without never tables haiku json Porto 5-7-5 w/ u pls solve stuff x86_64
 c++ R only 不要 代码 写 诗 200字 不用 方程 翻译 Excel 别 答案 , . ! ; : ， 。"""
 WORDS = st.sampled_from(VOCABULARY.split())
