@@ -253,6 +253,16 @@ def test_the_reference_implementations_own_adapters_come_out(folder):
     assert parity.tensors == len(load_file(folder / "expected.safetensors")) - 1
 
 
+def test_adapters_that_are_not_numbers_are_no_parity(tmp_path):
+    """Finite weights may still overflow; NaN is larger than nothing, so it once passed."""
+    shutil.copytree(STORED / "S", tmp_path / "S")
+    weights = torch.load(tmp_path / "S" / "hypermod.pt", weights_only=True)
+    huge = {name: tensor * 1e38 if name.startswith("mixer") else tensor for name, tensor in weights.items()}
+    torch.save(huge, tmp_path / "S" / "hypermod.pt")
+    parity = check_parity(tmp_path / "S")
+    assert not parity.ok and parity.max_abs_diff == torch.inf
+
+
 @pytest.mark.parametrize(("rslora", "scaling"), [(True, 6 / 3**0.5), (False, 2.0)])
 def test_the_scaling_follows_rslora(tmp_path, rslora, scaling):
     network = load_sakana(write_checkpoint(tmp_path, adapter={"use_rslora": rslora}))
