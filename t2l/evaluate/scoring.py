@@ -151,7 +151,7 @@ def _label(text: str, count: int) -> int | None:
     letters, text = LABELS[:count], text.strip()
     if found := re.match(rf"[(\[*\"'`]*([{letters}])[)\]*\"'`]*(?:[.:,)](?=\s|$)|\s*$|\s*\n|\s+-)", text):
         return letters.index(found.group(1))  # "B", "(B)", "B. dry palms"
-    after = rf"(?:\s+is)?\s*:?\s*[(\[*\"'`]*([{letters}])(?![\w'])"
+    after = rf"(?:[*_\s]+is\b)?[*_\s]*:?[*_\s]*[(\[*\"'`]*([{letters}])(?![\w'])"
     if stated := re.findall(rf"(?i:answer){after}", text):
         return letters.index(stated[-1])  # "the answer is B": the last word on it
     for pattern in (rf"(?i:option|choice){after}", rf"\(([{letters}])\)"):
@@ -205,12 +205,12 @@ def _gold_number(item: Item) -> float:
 
 
 _FINAL = (r"####\s*([^\n]*)", r"\\boxed\{([^}]*)\}", r"(?i)\banswer\b[*_\s]*(?:is\b\s*[:=]?|[:=])\s*([^\n]*)")
-_SUM = re.compile(r"^(?:[^=A-Za-z]*=)+")
+_SUM = re.compile(r"^(?:(?:[^=A-Za-z]|(?<=[\d ])x(?= ?[$\d]))*=)+")
 
 
 def final_number(text: str) -> float | None:
     r"""The number a worked answer ends in: after `####`, in `\boxed{}`, after "answer is" or "answer:", else the last
-    one. Of a sum there ("3 + 4 = 7") the result.
+    one. Of a sum there ("3 + 4 = 7", "2 x 3 = 6") the result.
     """
     for pattern in _FINAL:
         for tail in reversed(re.findall(pattern, text)):

@@ -48,7 +48,7 @@ def test_an_ellipsis_and_a_lone_full_stop_stay():
         ("The answer is B.", 1), ("Answer: B", 1), ("the correct option is (C)", 2), ("B\nbecause", 1),
         ("Answer: A? No.\nAnswer: C", 2), ("wet palms", 1), ("I think it is wet palms.", 1),
         ("A man knows", None), ("C.P. is what I know", None), ("", None), ("E", None), ("A or B", None),
-        ("dry palms or wet palms", None),
+        ("dry palms or wet palms", None), ("**Answer:** B", 1), ("**Answer**: B", 1), ("__Answer__ is (C)", 2),
     ],
 )  # fmt: skip
 def test_a_letter_or_the_words_of_an_option_are_read_and_guesses_are_not_made(text, index):
@@ -115,6 +115,8 @@ def test_rouge_l_is_the_f1_of_the_longest_common_subsequence():
         ("To answer this we add 3 and 4.\nThe total is 7 apples.", 7), ("She answered 8 of 10, so he missed 2.", 2),
         ("The answer is 3 + 4 = 7.", 7), ("#### 3 * 4 = 12", 12), ("**Answer:** 42 (not 41)", 42),
         ("Answer: 5, as x = 6 - 1", 5), ("the answer is = 9", 9),
+        ("The answer is 2 x 3 = 6", 6), ("Answer: $2 x $3 = $6 a box", 6), ("The answer is 5 since 2x = 10", 5),
+        ("The answer is 2x3 = 6.", 6),
     ],
 )  # fmt: skip
 def test_the_final_number_is_found(text, number):
