@@ -20,6 +20,7 @@ DOORS = {
     "sqlite_utils": {"adapters/rows.py", "adapters/migrations.py"},
     "sentence_transformers": {"t2l/embedder.py"},
     "litellm": {"proxy/upstream.py"},
+    "matplotlib": {"t2l/plots.py"},
 }
 
 

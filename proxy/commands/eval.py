@@ -122,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
-        print(f"{table(report)}\n\n{args.out}/summary.md has every task, summary.png the plot.")
+        plot = ", summary.png the plot" if (args.out / "summary.png").exists() else ""
+        print(f"{table(report)}\n\n{args.out}/summary.md has every task{plot}.")
     return 0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from t2l.evaluate.run import Evaluation, Result
 from t2l.evaluate.stats import bootstrap_macro, interval
+from t2l.plots import open_pyplot
 
 BASELINES = ("base", "base-desc", "mt-lora", "mt-lora-desc", "t2l")
 """Arms that every other arm is compared with, where they were run."""
@@ -151,12 +152,9 @@ def _loss(span: Mapping[str, float] | None) -> str:
 
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
-    """Macro score and loss of every arm with intervals, and every task as a dot."""
-    import matplotlib  # takes a second to import; nothing else here needs it
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    """Macro score and loss of every arm with intervals, and every task as a dot; nothing without matplotlib."""
+    if (pyplot := open_pyplot()) is None:
+        return
     arms = list(report["arms"])
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 1.2 + 0.45 * len(arms)), sharey=True)
     for axis, kind, title in zip(

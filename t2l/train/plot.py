@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from t2l.plots import open_pyplot
+
 SMOOTHING = 25
 """Steps averaged for the loss curve."""
 
 
 def plot_log(log: Path, target: Path) -> None:
-    """Draw `log.jsonl` as a PNG: training loss, then one panel a development set with a line an arm."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    """Draw `log.jsonl` as a PNG: training loss, then one panel a development set with a line an arm. Nothing without
+    matplotlib.
+    """
+    if (pyplot := open_pyplot()) is None:
+        return
     records = [json.loads(line) for line in log.read_text().splitlines()]
     measured = [record for record in records if "dev" in record]
     sets = list(measured[-1]["dev"]) if measured else []

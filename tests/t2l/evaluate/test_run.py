@@ -2,6 +2,7 @@
 fail."""
 
 import json
+import sys
 import threading
 from dataclasses import replace
 
@@ -100,6 +101,14 @@ def test_scores_losses_and_counts_come_out_per_arm_and_task_and_as_macro_means(d
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["macro"] == summary["macro"]
     assert "| base-desc | 87.5" in (tmp_path / "out" / "summary.md").read_text()
     assert (tmp_path / "out" / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_everything_but_the_plot_is_written(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    summary = report.write(run(data, tmp_path / "out")[0], tmp_path / "out")
+    assert summary["macro"]["base-desc"]["score"] == 0.875
+    assert (tmp_path / "out" / "summary.md").exists() and not (tmp_path / "out" / "summary.png").exists()
+    assert "`make dev` installs matplotlib" in capsys.readouterr().err
 
 
 def test_where_every_task_has_options_their_likelihood_is_told_with_intervals(data, tmp_path):
