@@ -1,7 +1,7 @@
 """Running an evaluation: every item under every arm, many at once, each result on disk as soon as it is
 known.
 
-A result is kept under a key of all that decides it (model, messages, adapter, metric, limits), so a run that
+A result is kept under a key of all that decides it (model, messages, adapter, metric, item, limits), so a run that
 was stopped goes on where it was, and results of other settings in the same folder are never mistaken for
 these.
 """
@@ -174,16 +174,19 @@ def evaluate(
 
 
 def read_results(path: Path) -> dict[str, Result]:
-    """Results by key. A last line cut short by a kill is dropped, from the file too."""
+    """Results by key, but for failed requests, which are made again. A last line cut short by a kill is dropped, from
+    the file too.
+    """
     if not path.exists():
         return {}
     found, whole = {}, 0
     with path.open("rb") as lines:
         for line in lines:
             try:
-                row = json.loads(line)
-                found[row["key"]] = Result(**row)
-            except (ValueError, KeyError, TypeError):
+                result = Result(**json.loads(line))
+                if result.error is None:
+                    found[result.key] = result
+            except (ValueError, TypeError):
                 if line.endswith(b"\n"):
                     whole += len(line)  # a line of another version: not ours to delete
                 continue
@@ -210,7 +213,7 @@ def _work(
     asked = messages(item, condition.system, condition.shots, settings.hint_only)
     decides = [
         KEY_VERSION, backend.identity, condition.arm, item.task, item.id, settings.split, metric, max_tokens,
-        asked, item.answers, item.choices, condition.adapter.digest if condition.adapter else None,
+        asked, item.answers, item.choices, item.meta, condition.adapter.digest if condition.adapter else None,
     ]  # fmt: skip
     key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:32]
     return Work(key, item, asked, metric, max_tokens)

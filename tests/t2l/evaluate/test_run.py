@@ -158,6 +158,29 @@ def test_an_item_that_cannot_be_asked_scores_nothing_and_is_counted(data, tmp_pa
     assert "holds 8" in next(one.error for one in found.results if one.error)
 
 
+def test_a_failed_request_is_made_again_and_a_known_result_is_not(data, tmp_path):
+    class Down(FakeBackend):
+        def generate(self, messages, attached, max_tokens):
+            if messages[-1]["content"] == "Say 3":
+                raise BackendError("the engine is closing")
+            return super().generate(messages, attached, max_tokens)
+
+    settings = Settings(("base",), ("copy",))
+    assert sum(one.error is not None for one in run(data, tmp_path, Down(), settings)[0].results) == 1
+    found, backend = run(data, tmp_path, settings=settings)
+    assert backend.calls == 1 and not any(one.error for one in found.results)
+    assert run(data, tmp_path, settings=settings)[1].calls == 0
+
+
+def test_a_result_is_of_the_items_meta_too(data, tmp_path):
+    """Tests, targets and final numbers stand there: with others the score is another."""
+    settings = Settings(("base",), ("copy",))
+    run(data, tmp_path, settings=settings)
+    file = data.folder / "items.jsonl"
+    file.write_text(file.read_text().replace('"meta": {"id": 3}', '"meta": {"id": 3, "final": "4"}'))
+    assert run(EvalData(data.folder), tmp_path, settings=settings)[1].calls == 1
+
+
 def test_prompts_that_keep_their_instruction_under_hint_only_are_noted(data, tmp_path):
     found, _ = run(data, tmp_path, settings=Settings(("base",), ("copy",), hint_only=True))
     assert found.notes == ("copy: prompts keep their instruction, there is no meta.input_start",)
