@@ -96,22 +96,9 @@ def positive(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    # torch takes seconds to import; `et2l --help` should not wait for it.
-    from adapters.errors import AdapterError
-    from proxy.wiring import StartFailed
-    from t2l.composer import ComposerError
-    from t2l.embedder import EmbedderError
-    from t2l.evaluate.arms import ArmUnavailable
-    from t2l.evaluate.data import DataError
-    from t2l.hypernetwork import CheckpointError
-    from t2l.skills import SkillsError
-
     try:
         report = measure(args, load_config(args.config))
-    except (
-        DataError, ArmUnavailable, CheckpointError, AdapterError, EmbedderError, SkillsError, ComposerError,
-        StartFailed, ConfigError,
-    ) as exc:  # fmt: skip
+    except told_errors() as exc:
         print(f"et2l eval: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -127,10 +114,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def told_errors() -> tuple[type[Exception], ...]:
+    """What a command tells in a line: files, settings or models that are not as they must be."""
+    # torch takes seconds to import; `et2l --help` should not wait for it.
+    from adapters.errors import AdapterError
+    from proxy.wiring import StartFailed
+    from t2l.composer import ComposerError
+    from t2l.embedder import EmbedderError
+    from t2l.evaluate.arms import ArmUnavailable
+    from t2l.evaluate.data import DataError
+    from t2l.hypernetwork import CheckpointError
+    from t2l.skills import SkillsError
+
+    return (DataError, ArmUnavailable, CheckpointError, AdapterError, EmbedderError, SkillsError, ComposerError,
+            StartFailed, ConfigError)  # fmt: skip
+
+
 def measure(args: argparse.Namespace, config: Config) -> dict[str, Any]:
-    """The summary. Raises what `run` catches."""
-    from adapters.gguf_file import BaseModel
-    from proxy.wiring import check_model
+    """The summary. Raises `told_errors`."""
     from t2l.evaluate import report
     from t2l.evaluate.arms import Arms
     from t2l.evaluate.data import EvalData
@@ -139,8 +140,7 @@ def measure(args: argparse.Namespace, config: Config) -> dict[str, Any]:
 
     data = EvalData(args.data)
     tasks = tuple(data.tasks(args.tasks, args.split))
-    check_model(config)
-    base = BaseModel.read(config.model.path)
+    base = open_base(config)
     if args.checkpoint:  # its chat template counts, too
         config = replace(config, hypernetwork=replace(config.hypernetwork, path=args.checkpoint))
     # The rewriter's model is the one under test, loaded by the time a description is read.
@@ -152,6 +152,15 @@ def measure(args: argparse.Namespace, config: Config) -> dict[str, Any]:
         backend = open_backend(args.backend, config, base, stack)
         found = evaluate(data, backend, arms, settings, args.out, Progress)
     return report.write(found, args.out)
+
+
+def open_base(config: Config) -> BaseModel:
+    """Raises StartFailed and BaseModelCorrupt."""
+    from adapters.gguf_file import BaseModel
+    from proxy.wiring import check_model
+
+    check_model(config)
+    return BaseModel.read(config.model.path)
 
 
 def open_backend(kind: str, config: Config, base: BaseModel, stack: ExitStack) -> Backend:

@@ -9,7 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from proxy.commands.eval import names
+from proxy.commands.eval import names, open_backend, open_base, told_errors
+from proxy.config import load_config
 
 FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
 EPILOG = """\
@@ -24,6 +25,7 @@ example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("train", help="train the multi-task LoRA or the hypernetwork")
+    parser.set_defaults(run=run)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind, about in (
         ("hypernet", "a shared LoRA and the gates by which a task description steers it"),
@@ -33,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one = kinds.add_parser(
             kind, help=about, description=about, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        one.set_defaults(run=run)
+        one.set_defaults(work=run_training)
         one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
         one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs") / kind, metavar="DIR")
         one.add_argument("--from", dest="start", type=Path, metavar="DIR", help="begin at this checkpoint's weights")
@@ -60,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--json", action="store_true", help="print the last record as JSON")
     about = "collect the base model's own good replies, to keep in the training mix what it can do"
     one = kinds.add_parser("replies", help="collect replies of the base model to keep in the mix", description=about)
-    one.set_defaults(run=run_replies)
+    one.set_defaults(work=run_replies)
     one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
     one.add_argument("--open", type=names, required=True, metavar="A,B", help="tasks of open requests")
     one.add_argument("--worked", type=names, required=True, metavar="A,B", help="tasks of word problems (numeric)")
@@ -71,20 +73,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
     about = "choose how far descriptions may move a checkpoint's adapters from the mean one, on tasks never trained on"
     one = kinds.add_parser("listening", help="calibrate how far a checkpoint listens", description=about)
-    one.set_defaults(run=run_listening)
+    one.set_defaults(work=run_listening)
     _add_checkpoint(one, "its config.json is rewritten")
     one.add_argument("--examples", type=int, default=45, help="of each set (default: %(default)s)")
     one.add_argument("--breadth", type=int, default=0, metavar="N", help="as the checkpoint was trained")
     one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
     about = "choose how strongly each skill's adapter may act, on development rows of tasks that were not trained"
     one = kinds.add_parser("strengths", help="calibrate a checkpoint's strength per skill", description=about)
-    one.set_defaults(run=run_strengths)
+    one.set_defaults(work=run_strengths)
     _add_checkpoint(one, "its config.json is rewritten")
     one.add_argument("--examples", type=int, default=32, help="of each skill (default: %(default)s)")
     one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
     about = "learn how a checkpoint's skill adapters and the task's own are weighed, on development rows"
     one = kinds.add_parser("composer", help="train a checkpoint's composer", description=about)
-    one.set_defaults(run=run_composer)
+    one.set_defaults(work=run_composer)
     _add_checkpoint(one, "composer.safetensors is written there if it helps")
     one.add_argument("--steps", type=int, default=60)
     one.add_argument("--batch", type=int, default=6, help="examples a step (default: %(default)s)")
@@ -102,12 +104,16 @@ def _add_checkpoint(one: argparse.ArgumentParser, about: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    try:
+        return args.work(args)
+    except told_errors() as exc:
+        print(f"et2l train: {exc}", file=sys.stderr)
+        return 1
+
+
+def run_training(args: argparse.Namespace) -> int:
     # torch and transformers take seconds to import; `et2l --help` should not wait for them.
-    from adapters.gguf_file import BaseModel
-    from proxy.config import load_config
     from t2l.embedder import open_embedder
-    from t2l.evaluate.data import DataError
-    from t2l.hypernetwork import CheckpointError
     from t2l.train.hypernet import Trainer, TrainSettings
     from t2l.train.plot import plot_log
 
@@ -125,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed, eval_every=args.eval_every, eval_examples=args.eval_examples,
     )  # fmt: skip
     try:
-        base = BaseModel.read(config.model.path)
+        base = open_base(config)
         embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
         print(f"training on {device}; run folder {args.run_folder}", file=sys.stderr)
         trainer = Trainer(
@@ -134,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
         if args.start:
             trainer.start_from(args.start)
         last = trainer.fit()
-    except (DataError, CheckpointError, ValueError) as exc:
+    except ValueError as exc:
         print(f"et2l train: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -153,10 +159,6 @@ def run(args: argparse.Namespace) -> int:
 def run_replies(args: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
-    from adapters.gguf_file import BaseModel
-    from proxy.commands.eval import open_backend
-    from proxy.config import load_config
-    from t2l.evaluate.data import DataError
     from t2l.train.replies import collect, write_replies
 
     config = load_config(args.config)
@@ -164,12 +166,9 @@ def run_replies(args: argparse.Namespace) -> int:
     args.output.parent.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as stack:
-            backend = open_backend("engine", config, BaseModel.read(config.model.path), stack)
+            backend = open_backend("engine", config, open_base(config), stack)
             for reply in collect(backend, args.data, args.open, args.worked, args.count, args.seed):
                 kept.append(reply)
-    except DataError as exc:
-        print(f"et2l train: {exc}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("stopped; what was collected is kept", file=sys.stderr)
     write_replies(kept, args.output)
@@ -178,28 +177,21 @@ def run_replies(args: argparse.Namespace) -> int:
 
 
 def run_strengths(args: argparse.Namespace) -> int:
-    from proxy.config import load_config
     from t2l.decomposer import Decomposer
     from t2l.embedder import open_embedder
     from t2l.enhancer import Enhancer
-    from t2l.evaluate.data import DataError
     from t2l.exemplars import Exemplars
     from t2l.gated import load_gated
-    from t2l.hypernetwork import CheckpointError
     from t2l.skills import load_skills
     from t2l.train.strengths import STRENGTHS, calibrate, collect, write_strengths
 
     device = _device(args)
     config = load_config(args.config)
-    try:
-        network = load_gated(args.checkpoint, device)
-        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
-        skills = load_skills(config.decomposer.skills)
-        decomposer = Decomposer(skills, embedder, Exemplars(skills, embedder), config.decomposer.alpha)
-        candidates = collect(args.data, Enhancer(skills), decomposer, args.examples, args.seed)
-    except (DataError, CheckpointError) as exc:
-        print(f"et2l train: {exc}", file=sys.stderr)
-        return 1
+    network = load_gated(args.checkpoint, device)
+    embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+    skills = load_skills(config.decomposer.skills)
+    decomposer = Decomposer(skills, embedder, Exemplars(skills, embedder), config.decomposer.alpha)
+    candidates = collect(args.data, Enhancer(skills), decomposer, args.examples, args.seed)
     if not candidates:
         print(f"et2l train: {args.data} has no development rows of tasks outside training", file=sys.stderr)
         return 1
@@ -221,11 +213,8 @@ def run_strengths(args: argparse.Namespace) -> int:
 
 
 def run_listening(args: argparse.Namespace) -> int:
-    from proxy.config import load_config
     from t2l.embedder import open_embedder
-    from t2l.evaluate.data import DataError
     from t2l.gated import load_gated
-    from t2l.hypernetwork import CheckpointError
     from t2l.train.listening import SHARES, listening_sets, measure_listening, write_listening
 
     device = _device(args)
@@ -235,9 +224,6 @@ def run_listening(args: argparse.Namespace) -> int:
         sets = listening_sets(args.data, args.examples, args.seed, args.breadth)
         embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
         found = measure_listening(network, config.model.path, embedder, sets, device)
-    except (DataError, CheckpointError) as exc:
-        print(f"et2l train: {exc}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("stopped; the checkpoint is as it was", file=sys.stderr)
         return 130
@@ -256,34 +242,27 @@ def run_composer(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from proxy.config import load_config
     from t2l.composer import ComposerSettings, save_network
     from t2l.decomposer import Decomposer
     from t2l.embedder import open_embedder
     from t2l.enhancer import Enhancer
-    from t2l.evaluate.data import DataError
     from t2l.exemplars import Exemplars
     from t2l.gated import load_gated
-    from t2l.hypernetwork import CheckpointError
     from t2l.skills import load_skills
     from t2l.train.composer import collect, train_composer
 
     if args.threads:
         torch.set_num_threads(args.threads)
     config, settings = load_config(args.config), ComposerSettings()
-    try:
-        network = load_gated(args.checkpoint)
-        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
-        skills = load_skills(config.decomposer.skills)
-        exemplars = Exemplars(skills, embedder)
-        decomposer = Decomposer(skills, embedder, exemplars, config.decomposer.alpha)
-        fit, choice = collect(
-            args.data, network, embedder, Enhancer(skills), decomposer, exemplars.skill_vectors(), args.per_task,
-            args.seed, settings,
-        )  # fmt: skip
-    except (DataError, CheckpointError) as exc:
-        print(f"et2l train: {exc}", file=sys.stderr)
-        return 1
+    network = load_gated(args.checkpoint)
+    embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+    skills = load_skills(config.decomposer.skills)
+    exemplars = Exemplars(skills, embedder)
+    decomposer = Decomposer(skills, embedder, exemplars, config.decomposer.alpha)
+    fit, choice = collect(
+        args.data, network, embedder, Enhancer(skills), decomposer, exemplars.skill_vectors(), args.per_task,
+        args.seed, settings,
+    )  # fmt: skip
     if not fit or not choice:
         print(f"et2l train: {args.data} has development rows of too few tasks outside training", file=sys.stderr)
         return 1

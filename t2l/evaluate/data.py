@@ -15,6 +15,7 @@ import json
 import os
 import random
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,7 +194,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not isinstance(row, dict):
                     raise DataError(f"{path}:{number}: want a JSON object, got {type(row).__name__}")
                 yield number, row
-    except (OSError, EOFError, UnicodeDecodeError) as exc:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as exc:
         raise DataError(f"{path} cannot be read: {exc}") from exc
 
 
@@ -209,8 +210,9 @@ def _read_infos(path: Path) -> Iterator[TaskInfo]:
             raise DataError(f"{where}: metric {metric!r}; known are {', '.join(METRICS)}")
         descriptions = tuple(text.strip() for text in texts if text.strip())
         yield TaskInfo(
-            _text(row, "task", where), descriptions, metric, row.get("family"), row.get("file"),
-            row.get("definition") or None, row.get("split") == "train",
+            _text(row, "task", where), descriptions, metric, *(
+                _text(row, key, where) if row.get(key) else None for key in ("family", "file", "definition")
+            ), row.get("split") == "train",
         )  # fmt: skip
 
 
@@ -230,7 +232,10 @@ def _item(row: Mapping[str, Any], where: str) -> Item:
     index = meta.get("answer_index")
     if index is not None and not (isinstance(index, int) and 0 <= index < len(choices)):
         raise DataError(f"{where}: meta.answer_index is {index!r} and there are {len(choices)} choices")
-    references = [str(text) for text in meta.get("answers") or [] if str(text) != answer]
+    answers = meta.get("answers") or []
+    if not isinstance(answers, list):
+        raise DataError(f"{where}: meta.answers is {answers!r}, want a list")
+    references = [str(text) for text in answers if str(text) != answer]
     identity = str(meta.get("id", where))
     return Item(task, identity, split, prompt, (answer, *references), tuple(str(c) for c in choices), meta)
 

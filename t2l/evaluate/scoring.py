@@ -149,6 +149,8 @@ def _is_letter(answer: str) -> bool:
 def _label(text: str, count: int) -> int | None:
     """The option letter a text gives as its answer, if it clearly gives one of the first `count`."""
     letters, text = LABELS[:count], text.strip()
+    if not letters:
+        return None
     if found := re.match(rf"[(\[*\"'`]*([{letters}])[)\]*\"'`]*(?:[.:,)](?=\s|$)|\s*$|\s*\n|\s+-)", text):
         return letters.index(found.group(1))  # "B", "(B)", "B. dry palms"
     after = rf"(?:[*_\s]+is\b)?[*_\s]*:?[*_\s]*[(\[*\"'`]*([{letters}])(?![\w'])"
@@ -243,6 +245,8 @@ def test_program(item: Item, code: str) -> str:
         return "\n".join((str(meta.get("prompt", "")) + code, str(meta["test"]), f"check({_entry(item)})"))
     if "test_list" in meta:
         tests: Sequence[Any] = meta["test_list"]
+        if not isinstance(tests, list):
+            raise DataError(f"{item.id}: meta.test_list is {tests!r}, want a list")
         return "\n".join((code, str(meta.get("test_setup_code") or ""), *map(str, tests)))
     raise DataError(f"{item.id}: metric pass_at_1 needs meta.test_list or meta.test")
 

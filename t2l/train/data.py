@@ -17,7 +17,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from t2l.enhancer import apply_rules
-from t2l.evaluate.data import EvalData, Item, instruction_prefix, is_held_out
+from t2l.evaluate.data import DataError, EvalData, Item, instruction_prefix, is_held_out
 from t2l.skills import load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 from t2l.train.families import Item as ProceduralItem
@@ -133,7 +133,7 @@ def _placed(description: str, places: tuple[float, float], rng: random.Random) -
 def real_tasks(folder: Path, split: str, held_out: bool) -> tuple[RealTask, ...]:
     """Tasks meant for training (`held_out` False) or the held-out ones (True), with short items of `split`.
 
-    Raises DataError.
+    What has no description is left out. Raises DataError.
     """
     data = EvalData(folder)
     found = []
@@ -144,7 +144,7 @@ def real_tasks(folder: Path, split: str, held_out: bool) -> tuple[RealTask, ...]
         prefix = instruction_prefix([item.bare_prompt for item in items])
         kept = [i for i in items if len(i.prompt) <= MAX_PROMPT_CHARS and len(i.answer) <= MAX_ANSWER_CHARS]
         descriptions = (*info.descriptions, *([info.definition] if info.definition else []))
-        if len(kept) >= MIN_ITEMS:
+        if descriptions and len(kept) >= MIN_ITEMS:
             found.append(RealTask(name, descriptions, prefix, tuple(kept)))
     return tuple(found)
 
@@ -216,6 +216,8 @@ class Mixture:
         if not 0 <= self._replies_share + lettered_share < 1:
             raise ValueError(f"shares {replies_share} of replies and {lettered_share} lettered leave no rest")
         self._real = real_tasks(folder, "train", held_out=False)
+        if not self._real and (procedural_share < 1 or lettered_share):
+            raise DataError(f"{folder} has no task to train on: described, for training, {MIN_ITEMS} short train rows")
         self._with_choices = tuple(task for task in self._real if task.own_choices)
         self._replies = read_replies(replies) if replies else ()
         self._by_kind: dict[str, list[Task]] = defaultdict(list)

@@ -164,6 +164,9 @@ def read_replies(path: Path) -> tuple[tuple[str, str, str, str], ...]:
     """(description, system, prompt, answer) of each. Raises DataError."""
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        return tuple((row["description"], row["system"], row["prompt"], row["answer"]) for row in rows)
+        found = tuple((row["description"], row["system"], row["prompt"], row["answer"]) for row in rows)
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise DataError(f"{path} is no file of replies: {exc!r}") from exc
+    if not found:
+        raise DataError(f"{path} holds no reply")
+    return found

@@ -66,3 +66,19 @@ def test_a_composer_needs_tasks_outside_training(folder, tiny_model_path, capsys
     (folder / "task_descriptions.jsonl").write_text(json.dumps(info) + "\n")
     assert cli.main(["train", "composer", "--data", str(folder), "--checkpoint", str(checkpoint)]) == 1
     assert "too few tasks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "told"),
+    [("hypernet", "MODEL__PATH", "none.gguf", "et2l model fetch"), ("hypernet", "EMBEDDER__PATH", "nowhere", "nowhere"),
+     ("replies", "MODEL__PATH", "broken.gguf", "broken.gguf"), ("strengths", "DECOMPOSER__SKILLS", "x.toml", "x.toml"),
+     ("listening", "ENGINE__THREADS", "many", "engine.threads"), ("composer", "EMBEDDER__PATH", "nowhere", "nowhere")],
+)  # fmt: skip
+def test_a_wrong_setting_or_file_is_a_line(folder, tiny_model_path, monkeypatch, capsys, kind, key, value, told):
+    more = {"hypernet": [], "replies": ["--open", TRAINED, "--worked", TRAINED, "-o", "r.jsonl"]}
+    write_checkpoint(folder.parent / "checkpoint", BaseModel.read(tiny_model_path))
+    (folder.parent / "broken.gguf").write_bytes(b"no model")
+    monkeypatch.setenv(f"ET2L__{key}", value)
+    asked = ["train", kind, "--data", str(folder), *more.get(kind, ["--checkpoint", "checkpoint"])]
+    assert cli.main(asked) == 1
+    assert told in capsys.readouterr().err

@@ -125,6 +125,8 @@ def test_patterns_choose_tasks_and_what_matches_nothing_is_an_error(folder):
         ('{"task": "t", "prompt": "p", "answer": "a", "split": "eval"}', "split is 'eval'"),
         ('{"task": "t", "prompt": "p", "answer": "a", "meta": {"input_start": 9}}', "input_start is 9"),
         ('{"task": "t", "prompt": "p", "answer": "a", "meta": {"answer_index": 0}}', "answer_index is 0"),
+        ('{"task": "t", "prompt": "p", "answer": "a", "meta": {"answers": "yes it is"}}', "answers is 'yes it is'"),
+        ('{"task": "t", "prompt": "p", "answer": "a", "meta": {"answers": 5}}', "answers is 5, want a list"),
     ],
 )
 def test_a_faulty_line_is_named(tmp_path, fault, message):
@@ -139,6 +141,21 @@ def test_an_unknown_metric_and_an_empty_folder_are_errors(tmp_path):
     write(tmp_path / "items.jsonl", [{"task": "t", "prompt": "p", "answer": "a"}])
     write(tmp_path / "task_descriptions.jsonl", [{"task": "t", "metric": "bleu"}])
     with pytest.raises(DataError, match="metric 'bleu'"):
+        EvalData(tmp_path)
+
+
+def test_a_damaged_archive_and_an_odd_file_name_are_told(tmp_path):
+    write(tmp_path / "items.jsonl.gz", [{"task": "t", "prompt": "p", "answer": "a"}] * 50)
+    whole = bytearray((tmp_path / "items.jsonl.gz").read_bytes())
+    whole[12:20] = b"\xff" * 8  # no deflate block begins like that
+    (tmp_path / "items.jsonl.gz").write_bytes(whole)
+    with pytest.raises(DataError, match=r"items\.jsonl\.gz cannot be read"):
+        EvalData(tmp_path).items("t")
+    write(tmp_path / "items.jsonl.gz", [{"task": "t", "prompt": "p", "answer": "a"}])
+    write(tmp_path / "task_descriptions.jsonl", [{"task": "t", "file": 5}])
+    assert len(EvalData(tmp_path).items("t")) == 1
+    write(tmp_path / "task_descriptions.jsonl", [{"task": "t", "file": ["a"]}])
+    with pytest.raises(DataError, match=r"file is \['a'\]"):
         EvalData(tmp_path)
 
 

@@ -189,6 +189,8 @@ def test_code_is_taken_from_the_blocks_that_define_something():
         ("numeric_program", item("def f(): pass"), "meta.target"),
         ("numeric_program", item("x", target=1), "meta.entry_point"),
         ("numeric", item("none"), "no number"),
+        ("choice", item("A"), "none of the 0 choices"),
+        ("pass_at_1", item("x", test_list=5), "meta.test_list is 5"),
     ],
 )
 def test_what_an_item_lacks_is_named_before_anything_runs(metric, one, field):

@@ -6,8 +6,16 @@ from collections import Counter
 
 import pytest
 
-from t2l.evaluate.data import Item
-from t2l.train.data import PROCEDURAL_PLACES, REAL_PLACES, Mixture, RealTask, is_held_out, lettered_examples
+from t2l.evaluate.data import DataError, Item
+from t2l.train.data import (
+    PROCEDURAL_PLACES,
+    REAL_PLACES,
+    Mixture,
+    RealTask,
+    is_held_out,
+    lettered_examples,
+    real_tasks,
+)
 
 ITEM = Item("t", "1", "train", "Say the colour.\n\nThe sky over Rome?", ("blue",), meta={"input_start": 17})
 TASK = RealTask("t", ("Name the colour.",), "", (ITEM,))
@@ -101,6 +109,15 @@ def test_lettered_examples_are_of_held_out_tasks_and_only_where_options_differ(f
     for one in found:
         (right,) = [line for line in one.prompt.splitlines() if line.lstrip("(")[:1] == one.answer and "town" in line]
         assert right.split()[-1] == str(int(one.prompt.split()[1]) % 5)
+
+
+def test_a_folder_with_nothing_to_train_on_is_refused_unless_nothing_is_drawn_from_it(folder):
+    file = folder / "task_descriptions.jsonl"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"descriptions": []}))  # a task that nothing describes
+    assert real_tasks(folder, "train", held_out=False) == ()
+    with pytest.raises(DataError, match="no task to train on"):
+        Mixture(folder, 3, 0.5, 4)
+    assert len(Mixture(folder, 3, 1.0, 4).draw(20)) == 20
 
 
 def test_shares_above_one_are_refused(folder):

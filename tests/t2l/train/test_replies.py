@@ -97,4 +97,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"prompt": "p"}\n')
     with pytest.raises(DataError, match=r"x\.jsonl"):
         read_replies(tmp_path / "x.jsonl")
+    (tmp_path / "x.jsonl").write_text("\n")
+    with pytest.raises(DataError, match=r"x\.jsonl holds no reply"):
+        read_replies(tmp_path / "x.jsonl")
 
