@@ -9,6 +9,7 @@ tell it either, so real inputs come in other answer formats and under operations
 from __future__ import annotations
 
 import functools
+import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -254,6 +255,14 @@ class Mixture:
         if way < 1 / 3:
             return self._rng.choice(self._skills.skills).candidate(description)
         return description
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 (hex) over the real tasks and replies that examples are drawn from."""
+        sha = hashlib.sha256(repr(self._replies).encode())
+        for task in self._real:
+            sha.update(repr(task).encode())
+        return sha.hexdigest()
 
     def state(self) -> object:
         return self._rng.getstate()

@@ -33,6 +33,8 @@ POOL_BATCHES = 8
 """Batches drawn and sorted by length together: less padding, at the price of more even batches."""
 MEAN_OVER = 256
 """Descriptions over which a checkpoint's gates are averaged."""
+MAY_CHANGE = ("steps", "eval_every", "eval_examples", "save_every", "replies")
+"""Settings that a run may go on with when they are others. Of replies the contents count (`Mixture.digest`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,20 +198,33 @@ class Trainer:
         state = {
             "lora": self.lora.state_dict(), "gates": self.gates.state_dict(), "optimizer": self.optimizer.state_dict(),
             "step": self.step, "examples": self.examples_seen, "tokens": self.tokens_seen, "seconds": self.seconds,
-            "mixture": self.mixture.state(), "order": self._order.getstate(),
+            "mixture": self.mixture.state(), "order": self._order.getstate(), "made_of": self._made_of(),
         }  # fmt: skip
         temporary = self.run / "state.pt.tmp"
         torch.save(state, temporary)
         os.replace(temporary, self.run / "state.pt")
         (self.run / "settings.json").write_text(json.dumps(asdict(self.settings), indent=1))
 
+    def _made_of(self) -> dict:
+        """What must be the same for a run to go on: its export vouches for all of it."""
+        fixed = {name: value for name, value in asdict(self.settings).items() if name not in MAY_CHANGE}
+        return fixed | {"base model": self._base_digest, "embedder": self._embedder.digest, "data": self.mixture.digest}
+
     def resume(self) -> None:
-        """Continue from `state.pt` if the run folder has one."""
+        """Continue from `state.pt` if the run folder has one. Raises CheckpointError if it is of another training."""
         path = self.run / "state.pt"
         if not path.exists():
             return
         # Our own file, and the random states in it are plain tuples: no code is read.
         state = torch.load(path, map_location=self.device, weights_only=True)
+        if (before := state.get("made_of")) is None:
+            raise CheckpointError(f"{path} does not say what it was trained with (an earlier version wrote it): name "
+                                  "another run folder with --run")  # fmt: skip
+        now = self._made_of()
+        if other := [name for name in now.keys() | before.keys() if now.get(name) != before.get(name)]:
+            told = (f"{name} {str(before.get(name))[:12]}, now {str(now.get(name))[:12]}" for name in sorted(other))
+            raise CheckpointError(f"{path} was trained with {'; '.join(told)}: give what it was trained with, or name "
+                                  "another run folder with --run")  # fmt: skip
         self.lora.load_state_dict(state["lora"])
         self.gates.load_state_dict(state["gates"])
         self.optimizer.load_state_dict(state["optimizer"])

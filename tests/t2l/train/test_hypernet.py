@@ -179,6 +179,49 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trainer):
     assert second.step == whole.step == 4
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 1}, {"breadth": 2}, {"procedural_share": 0.5}, {"unconditional_share": 0.5}, {"lettered_share": 0.0},
+     {"family": "plain"}, {"rank": 3}],
+)  # fmt: skip
+def test_a_run_goes_on_under_its_own_settings_only(trainer, changes):
+    """Another seed, family or share once went on in silence, and the export told of the new one."""
+    first = trainer(steps=1, eval_every=0)
+    first.fit()
+    kept = (first.run / "state.pt").read_bytes()
+    (name,) = changes
+    with pytest.raises(CheckpointError, match=rf"trained with {name} .*, now {changes[name]}.*--run"):
+        trainer(**changes).fit()
+    assert (first.run / "state.pt").read_bytes() == kept
+    assert trainer(steps=2, decay_share=0.5, eval_every=0, save_every=1).fit()["step"] == 2
+
+
+def test_a_run_goes_on_with_its_own_base_embedder_and_data_only(trainer, data, tmp_path):
+    first = trainer(steps=1, eval_every=0)
+    first.fit()
+
+    class Other(WordEmbedder):
+        digest = "f" * 64
+
+    settings, gguf = first.settings, tmp_path / "x.gguf"
+    for base, embedder, name in (("c" * 64, WordEmbedder(), "base model"), ("b" * 64, Other(), "embedder")):
+        with pytest.raises(CheckpointError, match=f"trained with {name} "):
+            Trainer(settings, gguf, "tiny", base, data, first.run, embedder).resume()
+    (data / "rows.jsonl").write_text((data / "rows.jsonl").read_text().replace("left", "right"))
+    with pytest.raises(CheckpointError, match="trained with data "):
+        trainer(steps=1, eval_every=0).resume()
+
+
+def test_a_state_that_does_not_say_what_it_was_trained_with_is_refused(trainer):
+    first = trainer(steps=1, eval_every=0)
+    first.fit()
+    state = torch.load(first.run / "state.pt", weights_only=True)
+    del state["made_of"]
+    torch.save(state, first.run / "state.pt")
+    with pytest.raises(CheckpointError, match="does not say"):
+        trainer(steps=1, eval_every=0).resume()
+
+
 def test_a_text_to_lora_style_run_starts_at_the_bare_model_and_learns_to_listen(trainer):
     run = trainer(family="generated", steps=30, eval_every=30, lora_lr=1e-2)
     assert run.lora.paths and all(path.endswith(("q_proj", "v_proj")) for path in run.lora.paths)
