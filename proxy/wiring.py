@@ -213,7 +213,7 @@ def open_specialiser(
     from adapters.errors import AdapterError
     from adapters.gguf_file import BaseModel
     from proxy.shelf import CacheShelf
-    from t2l.checkpoint import open_text_embedder
+    from t2l.checkpoint import open_text_embedder, require_base
     from t2l.composer import ComposerError
     from t2l.embedder import EmbedderError
     from t2l.hypernetwork import CheckpointError
@@ -229,6 +229,7 @@ def open_specialiser(
             return Specialiser(EmptyShelf(config.model.name), open_embedder_of(config.embedder), base)
         device = chosen_device(config.adapt.device)
         hypernetwork = open_hypernetwork(folder, base.digest, device)
+        require_base(hypernetwork, base.digest, folder)
         wanted = config.embedder
         embedder = open_text_embedder(
             hypernetwork, str(wanted.path or ""), wanted.threads, device, wanted.trust_remote_code
@@ -253,12 +254,6 @@ def open_specialiser(
         OSError,
     ) as exc:
         raise StartFailed(str(exc)) from exc
-    if hypernetwork.base_digest not in ("", base.digest):
-        raise StartFailed(
-            f"the hypernetwork in {folder} was trained for another model file (sha256 "
-            f"{hypernetwork.base_digest[:12]}..., {config.model.path.name} has {base.digest[:12]}...): "
-            "set hypernetwork.path or model.path"
-        )
     count, seconds = cache.stats().adapters, time.perf_counter() - started
     say(f"hypernetwork ready after {seconds:.1f} s, {count} adapters in the cache")
     settings = {"enhancer llm": config.enhancer.llm}

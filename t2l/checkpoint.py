@@ -6,7 +6,7 @@ from pathlib import Path
 
 from t2l.embedder import TextEmbedder, open_embedder
 from t2l.gated import GatedHypernetwork, load_gated
-from t2l.hypernetwork import CheckpointError
+from t2l.hypernetwork import CheckpointError, Hypernetwork
 from t2l.sakana import SakanaHypernetwork, load_sakana
 from t2l.sakana_context import CheckpointEmbedder, chat_template
 from t2l.sakana_files import WEIGHTS as SAKANA_WEIGHTS
@@ -25,6 +25,15 @@ def open_hypernetwork(
     if (folder / SAKANA_WEIGHTS).exists():
         return load_sakana(folder, base_digest, device)
     return load_gated(folder, device)
+
+
+def require_base(network: Hypernetwork, base_digest: str, folder: Path) -> None:
+    """Raises CheckpointError for a network that was trained for another base model file than that of `base_digest`."""
+    if network.base_digest not in ("", base_digest):
+        raise CheckpointError(
+            f"the hypernetwork in {folder} was trained for another model file (sha256 {network.base_digest[:12]}..., "
+            f"the one configured has {base_digest[:12]}...): name another checkpoint, or set model.path"
+        )
 
 
 def trained_template(folder: Path) -> str | None:

@@ -191,14 +191,12 @@ def sources(
     if not needed:
         return Sources(oracle=oracle)
     from proxy.wiring import CHECKPOINTS, chosen_device
-    from t2l.checkpoint import open_hypernetwork, open_text_embedder
-    from t2l.hypernetwork import CheckpointError
+    from t2l.checkpoint import open_hypernetwork, open_text_embedder, require_base
 
     folder = config.hypernetwork.path or CHECKPOINTS / config.model.name
     device = chosen_device(config.adapt.device)
     network = open_hypernetwork(folder, base.digest, device)
-    if network.base_digest != base.digest:
-        raise CheckpointError(f"{folder} was trained for another model file than {config.model.path}")
+    require_base(network, base.digest, folder)
     if needed <= {"mt-lora", "mt-lora-desc"}:
         return Sources(multi_task=network.multi_task, oracle=oracle)
     wanted = config.embedder

@@ -8,9 +8,14 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.commands.eval import names, open_backend, open_base, told_errors
-from proxy.config import load_config
+from proxy.config import Config, load_config
+
+if TYPE_CHECKING:
+    from t2l.embedder import TextEmbedder
+    from t2l.gated import GatedHypernetwork
 
 FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
 EPILOG = """\
@@ -147,8 +152,10 @@ def run_training(args: argparse.Namespace) -> int:
         print("stopped and saved; the same command goes on from here", file=sys.stderr)
         return 130
     if args.export:
-        trainer.export(args.export, {"command": " ".join(["et2l", *sys.argv[1:]]), "dev": last.get("dev", {})})
-        print(f"checkpoint written to {args.export}", file=sys.stderr)
+        notes = {"command": " ".join(["et2l", *sys.argv[1:]]), "dev": last.get("dev", {})}
+        written = trainer.export(args.export, notes)
+        told = f"checkpoint written to {args.export}" if written else f"{args.export} has these weights: left as it is"
+        print(told, file=sys.stderr)
     if args.plot:
         plot_log(args.run_folder / "log.jsonl", args.plot)
     if args.json:
@@ -178,17 +185,14 @@ def run_replies(args: argparse.Namespace) -> int:
 
 def run_strengths(args: argparse.Namespace) -> int:
     from t2l.decomposer import Decomposer
-    from t2l.embedder import open_embedder
     from t2l.enhancer import Enhancer
     from t2l.exemplars import Exemplars
-    from t2l.gated import load_gated
     from t2l.skills import load_skills
     from t2l.train.strengths import STRENGTHS, calibrate, collect, write_strengths
 
     device = _device(args)
     config = load_config(args.config)
-    network = load_gated(args.checkpoint, device)
-    embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+    network, embedder = _open_checkpoint(args, config, device)
     skills = load_skills(config.decomposer.skills)
     decomposer = Decomposer(skills, embedder, Exemplars(skills, embedder), config.decomposer.alpha)
     candidates = collect(args.data, Enhancer(skills), decomposer, args.examples, args.seed)
@@ -213,16 +217,13 @@ def run_strengths(args: argparse.Namespace) -> int:
 
 
 def run_listening(args: argparse.Namespace) -> int:
-    from t2l.embedder import open_embedder
-    from t2l.gated import load_gated
     from t2l.train.listening import SHARES, listening_sets, measure_listening, write_listening
 
     device = _device(args)
     config = load_config(args.config)
     try:
-        network = load_gated(args.checkpoint, device)
+        network, embedder = _open_checkpoint(args, config, device)
         sets = listening_sets(args.data, args.examples, args.seed, args.breadth)
-        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
         found = measure_listening(network, config.model.path, embedder, sets, device)
     except KeyboardInterrupt:
         print("stopped; the checkpoint is as it was", file=sys.stderr)
@@ -244,18 +245,15 @@ def run_composer(args: argparse.Namespace) -> int:
 
     from t2l.composer import ComposerSettings, save_network
     from t2l.decomposer import Decomposer
-    from t2l.embedder import open_embedder
     from t2l.enhancer import Enhancer
     from t2l.exemplars import Exemplars
-    from t2l.gated import load_gated
     from t2l.skills import load_skills
     from t2l.train.composer import collect, train_composer
 
     if args.threads:
         torch.set_num_threads(args.threads)
     config, settings = load_config(args.config), ComposerSettings()
-    network = load_gated(args.checkpoint)
-    embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+    network, embedder = _open_checkpoint(args, config)
     skills = load_skills(config.decomposer.skills)
     exemplars = Exemplars(skills, embedder)
     decomposer = Decomposer(skills, embedder, exemplars, config.decomposer.alpha)
@@ -287,6 +285,18 @@ def run_composer(args: argparse.Namespace) -> int:
               f"{found.trained:.4f} (task share {found.task_share:.2f}); "
               + ("written" if found.network else "not better, nothing written"))  # fmt: skip
     return 0
+
+
+def _open_checkpoint(
+    args: argparse.Namespace, config: Config, device: str = "cpu"
+) -> tuple[GatedHypernetwork, TextEmbedder]:
+    """The checkpoint to calibrate, and the embedder; what is chosen holds for the model it was trained for alone."""
+    from t2l.checkpoint import open_text_embedder, require_base
+    from t2l.gated import load_gated
+
+    network = load_gated(args.checkpoint, device)
+    require_base(network, open_base(config).digest, args.checkpoint)
+    return network, open_text_embedder(network, str(config.embedder.path or ""), config.embedder.threads)
 
 
 def _device(args: argparse.Namespace) -> str:

@@ -10,13 +10,14 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from t2l import composer
@@ -258,19 +259,23 @@ class Trainer:
         texts = [example.description for example in self.mixture.draw(MEAN_OVER)]
         return self.gates(self._embedder.embed(texts).to(self.device)).mean(dim=0)
 
-    def export(self, folder: Path, notes: dict) -> None:
+    def export(self, folder: Path, notes: dict) -> bool:
         """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network.
 
+        False where the folder has these weights already: it stays as it is, with what was calibrated since.
         Raises CheckpointError for a generated family, which is there to be compared with and not served.
         """
         if self.settings.family == "generated":
             raise CheckpointError("a Text-to-LoRA style run is measured (log.jsonl), not exported")
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
-        for path, a, b in zip(self.lora.paths, self.lora.a, self.lora.b, strict=True):
-            tensors[f"lora.{path}.lora_a"] = a.detach().half().cpu()
-            tensors[f"lora.{path}.lora_b"] = b.detach().half().cpu()
+        for module, a, b in zip(self.lora.paths, self.lora.a, self.lora.b, strict=True):
+            tensors[f"lora.{module}.lora_a"] = a.detach().half().cpu()
+            tensors[f"lora.{module}.lora_b"] = b.detach().half().cpu()
         tensors |= {name: tensor.detach().float().cpu() for name, tensor in self.gates.state_dict().items()}
+        path = folder / "model.safetensors"
+        if (folder / "config.json").exists() and _holds(path, tensors):
+            return False
         if self.settings.family == "gated":
             tensors[MEAN_GATES] = self._mean_gates().cpu()
         config = GatedConfig(
@@ -280,7 +285,18 @@ class Trainer:
                       "examples": self.examples_seen, "tokens": self.tokens_seen,
                       "hours": round(self.seconds / 3600, 2), **notes},
         )  # fmt: skip
+        for other in ("config.json", composer.FILE_NAME):  # another network's, never to stand beside these weights
+            (folder / other).unlink(missing_ok=True)
         save_file(tensors, folder / "model.safetensors.tmp")
-        os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
+        os.replace(folder / "model.safetensors.tmp", path)
         write_config(folder, {"family": "gated"} | asdict(config))
-        (folder / composer.FILE_NAME).unlink(missing_ok=True)  # it was trained for another network
+        return True
+
+
+def _holds(path: Path, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a file has these tensors, whatever else it has."""
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError):
+        return False
+    return all(name in stored and torch.equal(stored[name], tensor) for name, tensor in tensors.items())

@@ -82,3 +82,15 @@ def test_a_wrong_setting_or_file_is_a_line(folder, tiny_model_path, monkeypatch,
     asked = ["train", kind, "--data", str(folder), *more.get(kind, ["--checkpoint", "checkpoint"])]
     assert cli.main(asked) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["strengths", "listening", "composer"])
+@pytest.mark.parametrize(
+    ("key", "told"), [("base_digest", "another model file"), ("embedder_digest", "another embedder")]
+)
+def test_a_checkpoint_is_calibrated_on_its_own_model_and_embedder(folder, tiny_model_path, capsys, kind, key, told):
+    checkpoint = write_checkpoint(folder.parent / "checkpoint", BaseModel.read(tiny_model_path))
+    before = json.dumps(json.loads((checkpoint / "config.json").read_text()) | {key: "0" * 64})
+    (checkpoint / "config.json").write_text(before)
+    assert cli.main(["train", kind, "--data", str(folder), "--checkpoint", str(checkpoint)]) == 1
+    assert told in capsys.readouterr().err and (checkpoint / "config.json").read_text() == before

@@ -181,7 +181,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trainer):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"breadth": 2}, {"procedural_share": 0.5}, {"unconditional_share": 0.5}, {"lettered_share": 0.0},
+    [{"seed": 1}, {"breadth": 2}, {"procedural_share": 0.5}, {"lettered_share": 0.0},
      {"family": "plain"}, {"rank": 3}],
 )  # fmt: skip
 def test_a_run_goes_on_under_its_own_settings_only(trainer, changes):
@@ -193,7 +193,7 @@ def test_a_run_goes_on_under_its_own_settings_only(trainer, changes):
     with pytest.raises(CheckpointError, match=rf"trained with {name} .*, now {changes[name]}.*--run"):
         trainer(**changes).fit()
     assert (first.run / "state.pt").read_bytes() == kept
-    assert trainer(steps=2, decay_share=0.5, eval_every=0, save_every=1).fit()["step"] == 2
+    assert trainer(steps=2, eval_every=0, save_every=1).fit()["step"] == 2
 
 
 def test_a_run_goes_on_with_its_own_base_embedder_and_data_only(trainer, data, tmp_path):
@@ -375,6 +375,24 @@ def test_an_export_takes_away_the_composer_of_another_network(trainer, tmp_path)
     run.fit()
     run.export(tmp_path / "checkpoint", {})
     assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_exporting_the_same_weights_again_keeps_what_was_calibrated(trainer, tmp_path):
+    """The command of a finished run, given once more, took strengths, listening and composer with it."""
+    folder, run = tmp_path / "checkpoint", trainer(steps=1, eval_every=0)
+    run.fit()
+    assert run.export(folder, {})
+    config = json.loads((folder / "config.json").read_text()) | {"strengths": {"code": 0.5}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "composer.safetensors").write_bytes(b"trained since")
+    again = trainer(steps=1, eval_every=0)
+    again.fit()
+    assert not again.export(folder, {})
+    assert load_gated(folder).strengths == {"code": 0.5} and (folder / "composer.safetensors").exists()
+    further = trainer(steps=2, eval_every=0)
+    further.fit()
+    assert further.export(folder, {})
+    assert not load_gated(folder).strengths and not (folder / "composer.safetensors").exists()
 
 
 def test_a_folder_without_unseen_tasks_can_be_trained_on(trainer, data):
