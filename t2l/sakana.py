@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 
 from adapters.lora import LoraAdapter, LoraDelta
-from t2l.embedder import Reading
 from t2l.hypernetwork import CheckpointError
 from t2l.sakana_files import Module, SakanaConfig, SakanaFiles, read_sakana
 
@@ -50,14 +49,14 @@ class SakanaHypernetwork:
     def strengths(self) -> Mapping[str, float]:
         return {}
 
-    def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
-        """See `Hypernetwork.generate`. Reads vectors, of any length: T2L was trained on length sqrt(E), set here.
+    def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
+        """See `Hypernetwork.generate`. Embeddings of any length: T2L was trained on length sqrt(E), set here.
 
         Raises CheckpointError for a checkpoint trained on one-hot tasks: a text cannot be embedded for it.
         """
         if self.config.one_hot_tasks:
             raise CheckpointError("this T2L checkpoint was trained on one-hot tasks, not on descriptions")
-        return self.generate_raw(F.normalize(tasks.vectors.float(), dim=-1) * self.embedding_dim**0.5)
+        return self.generate_raw(F.normalize(task_embeddings.float(), dim=-1) * self.embedding_dim**0.5)
 
     @torch.inference_mode()
     def generate_raw(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:

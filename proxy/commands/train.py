@@ -56,11 +56,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--replies-share", type=float, default=0.1, metavar="SHARE", help="(default: %(default)s)")
         one.add_argument("--lettered-share", type=float, default=0.15, metavar="SHARE",
                          help="real examples turned into multiple choice (default: %(default)s)")  # fmt: skip
-        one.add_argument("--unconditional", type=float, default=0.25, metavar="SHARE",
-                         help="of real examples and replies, learnt without a description (default: %(default)s): what "
-                         "the adapter does for a text that the network does not know")
-        one.add_argument("--decay", type=float, default=0.2, metavar="SHARE",
-                         help="of the steps, the last, over which the rate falls (default: %(default)s)")  # fmt: skip
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
         one.add_argument("--eval-examples", type=int, default=48, metavar="N", help="(default: %(default)s)")
@@ -81,7 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="JSON Lines; kept on Ctrl-C")
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
-    about = "choose which descriptions may move a checkpoint's adapters from the mean one, on tasks never trained on"
+    about = "choose how far descriptions may move a checkpoint's adapters from the mean one, on tasks never trained on"
     one = kinds.add_parser("listening", help="calibrate how far a checkpoint listens", description=about)
     one.set_defaults(work=run_listening)
     _add_checkpoint(one, "its config.json is rewritten")
@@ -138,8 +133,7 @@ def run_training(args: argparse.Namespace) -> int:
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
         procedural_share=args.procedural, breadth=args.breadth, replies=args.replies,
         replies_share=args.replies_share, lettered_share=args.lettered_share, family=FAMILIES[args.kind],
-        decay_share=args.decay, unconditional_share=args.unconditional, seed=args.seed, eval_every=args.eval_every,
-        eval_examples=args.eval_examples,
+        seed=args.seed, eval_every=args.eval_every, eval_examples=args.eval_examples,
     )  # fmt: skip
     try:
         base = open_base(config)
@@ -223,7 +217,7 @@ def run_strengths(args: argparse.Namespace) -> int:
 
 
 def run_listening(args: argparse.Namespace) -> int:
-    from t2l.train.listening import LOWS, SHARES, listening_sets, measure_listening, write_listening
+    from t2l.train.listening import SHARES, listening_sets, measure_listening, write_listening
 
     device = _device(args)
     config = load_config(args.config)
@@ -236,14 +230,12 @@ def run_listening(args: argparse.Namespace) -> int:
         return 130
     write_listening(args.checkpoint, found)
     if args.json:
-        tables = {name: {"share": found.at_share(name), "low": found.at_low(name)} for name in found.losses}
-        print(json.dumps({"chosen": found.chosen, "shares": SHARES, "lows": LOWS, "losses": tables}))
+        print(json.dumps(dataclasses.asdict(found) | {"share": found.share}))
         return 0
-    for title, heads, row in (("share kept", SHARES, found.at_share), ("listening from", LOWS, found.at_low)):
-        print(f"{'loss, ' + title:24}" + "".join(f"{head:>8}" for head in heads))
-        for name in found.losses:
-            print(f"{name:24}" + "".join(f"{loss:8.3f}" for loss in row(name)))
-    print(f"chosen: from a cosine of {found.chosen[0]} on, wholly from {found.chosen[1]}")
+    print(f"{'loss at share':24}" + "".join(f"{share:>8}" for share in SHARES))
+    for name, losses in found.losses.items():
+        print(f"{name:24}" + "".join(f"{loss:8.3f}" for loss in losses))
+    print(f"chosen: {found.share}")
     return 0
 
 

@@ -208,12 +208,12 @@ class Mixture:
 
     def __init__(
         self, folder: Path, seed: int, procedural_share: float, breadth: int = 0, replies: Path | None = None,
-        replies_share: float = 0.0, lettered_share: float = 0.0, unconditional_share: float = 0.0,
+        replies_share: float = 0.0, lettered_share: float = 0.0,
     ) -> None:  # fmt: skip
         self._skills = load_skills(None)
         self._rng = random.Random(seed)
         self._share, self._replies_share = procedural_share, replies_share if replies else 0.0
-        self._lettered_share, self._unconditional_share = lettered_share, unconditional_share
+        self._lettered_share = lettered_share
         if not 0 <= self._replies_share + lettered_share < 1:
             raise ValueError(f"shares {replies_share} of replies and {lettered_share} lettered leave no rest")
         self._real = real_tasks(folder, "train", held_out=False)
@@ -234,26 +234,14 @@ class Mixture:
         while len(drawn) < count:
             (sort,) = self._rng.choices(("reply", "lettered", "procedural", "real"), shares)
             if sort == "reply":
-                drawn.append(self._conditional(Example("reply", *self._rng.choice(self._replies))))
+                drawn.append(Example("reply", *self._rng.choice(self._replies)))
             elif sort == "lettered":
-                drawn += map(self._conditional, self._lettered())
+                drawn += self._lettered()
             elif sort == "procedural":
                 drawn += _siblings(self._by_kind, self._rng, 4, PROCEDURAL_PLACES)
             else:
-                own, *siblings = self._rng.choice(self._real).examples(self._rng)
-                drawn += [self._conditional(own), *siblings]
+                drawn += self._rng.choice(self._real).examples(self._rng)
         return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
-
-    def procedural_descriptions(self, count: int) -> list[str]:
-        """The next `count` descriptions of procedural tasks, whatever their share."""
-        drawn: list[Example] = []
-        while len(drawn) < count:
-            drawn += _siblings(self._by_kind, self._rng, 4)
-        return [self._worded(one.description) for one in drawn[:count]]
-
-    def _conditional(self, example: Example) -> Example:
-        """At times without its description: what it says then stands in the prompt or nowhere."""
-        return replace(example, description="") if self._rng.random() < self._unconditional_share else example
 
     def _lettered(self) -> list[Example]:
         own = self._with_choices and self._rng.random() < OWN_CHOICES
@@ -262,8 +250,6 @@ class Mixture:
 
     def _worded(self, description: str) -> str:
         way = self._rng.random()
-        if not description:
-            return ""
         if way < 1 / 6:
             return apply_rules(description, self._skills)
         if way < 1 / 3:

@@ -76,7 +76,7 @@ def calibrate(
     lora.attach(model)
 
     def at(strength: float) -> GatesOf:
-        return lambda texts: strength * network.gates(embedder.read(list(texts))) if strength else None
+        return lambda texts: strength * network.gates(embedder.embed(list(texts))) if strength else None
 
     work = sum(map(len, candidates.values())) * len(STRENGTHS)
     found = {}

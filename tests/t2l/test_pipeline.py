@@ -9,7 +9,7 @@ import torch
 
 from adapters.lora import LoraAdapter, LoraDelta
 from t2l.composer import TASK, ComposerError
-from t2l.embedder import Embedder, Reading
+from t2l.embedder import Embedder
 from t2l.enhancer import RewriteFailed
 from t2l.pipeline import Adaptation, Et2l, NoSkill, NothingToAdapt, open_et2l
 from t2l.skills import SkillsError
@@ -29,10 +29,10 @@ class TinyHypernetwork:
         self.strengths = strengths
         self.calls: list[torch.Tensor] = []
 
-    def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
-        self.calls.append(tasks.vectors)
+    def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
+        self.calls.append(task_embeddings)
         one = np.ones((1, 1), np.float32)
-        return tuple(LoraAdapter("base", {"x": LoraDelta(row[None], one, 1.0)}) for row in tasks.vectors.numpy())
+        return tuple(LoraAdapter("base", {"x": LoraDelta(row[None], one, 1.0)}) for row in task_embeddings.numpy())
 
 
 def pipeline(minilm: Embedder, hypernetwork: TinyHypernetwork, folder: Path, mode: str = "learned", **more) -> Et2l:

@@ -16,7 +16,6 @@ from t2l.train.data import (
     lettered_examples,
     real_tasks,
 )
-from t2l.train.families import split_of, tasks
 
 ITEM = Item("t", "1", "train", "Say the colour.\n\nThe sky over Rome?", ("blue",), meta={"input_start": 17})
 TASK = RealTask("t", ("Name the colour.",), "", (ITEM,))
@@ -112,15 +111,6 @@ def test_lettered_examples_are_of_held_out_tasks_and_only_where_options_differ(f
         assert right.split()[-1] == str(int(one.prompt.split()[1]) % 5)
 
 
-def test_real_examples_alone_come_without_a_description_as_often_as_asked(folder):
-    mixture = Mixture(folder, 0, 0.5, lettered_share=0.1, unconditional_share=0.4)
-    drawn = mixture.draw(3000)
-    procedural = {task.name for task in tasks() if split_of(task) == "train"}
-    real = [not example.description for example in drawn if example.task not in procedural]
-    assert 0.35 < sum(real) / len(real) < 0.45
-    assert all(example.description for example in drawn if example.task in procedural)
-
-
 def test_a_folder_with_nothing_to_train_on_is_refused_unless_nothing_is_drawn_from_it(folder):
     file = folder / "task_descriptions.jsonl"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"descriptions": []}))  # a task that nothing describes
@@ -128,14 +118,6 @@ def test_a_folder_with_nothing_to_train_on_is_refused_unless_nothing_is_drawn_fr
     with pytest.raises(DataError, match="no task to train on"):
         Mixture(folder, 3, 0.5, 4)
     assert len(Mixture(folder, 3, 1.0, 4).draw(20)) == 20
-
-
-def test_procedural_descriptions_are_drawn_whatever_their_share(folder):
-    mixture = Mixture(folder, 5, 0.0)
-    found = mixture.procedural_descriptions(40)
-    assert len(found) == 40 and all(found) and len(set(found)) > 30
-    real = {text for task in mixture._real for text in task.descriptions}
-    assert not real & set(found)
 
 
 def test_shares_above_one_are_refused(folder):

@@ -9,14 +9,13 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from t2l.embedder import Reading
 from t2l.gated import load_gated
 from t2l.hypernetwork import CheckpointError
 from t2l.train import hypernet
 from t2l.train.base import GatedLora, adapted_shapes, answer_loss
 from t2l.train.batches import bucketed, collate, tokenize
 from t2l.train.data import Example
-from t2l.train.hypernet import Trainer, TrainSettings, answer_weights, learning_rate
+from t2l.train.hypernet import MEAN_OVER, Trainer, TrainSettings, answer_weights, learning_rate
 from t2l.train.measure import ARMS, answer_scores, gibberish, means, others, steering
 
 TEMPLATE = (
@@ -32,14 +31,8 @@ class WordEmbedder:
     dim, digest = 6, "e" * 64
 
     def embed(self, texts):
-        return self.read(texts).vectors
-
-    def read(self, texts):
-        """A word's state says which of the six it is."""
-        said = [[[(word == w) + 0.01 for w in WORDS[-6:]] for word in text.split()] for text in texts]
-        tokens = [torch.tensor(words).view(-1, self.dim) for words in said]
-        vectors = torch.stack([states.sum(0) for states in tokens]) if tokens else torch.empty(0, self.dim)
-        return Reading(torch.nn.functional.normalize(vectors, dim=-1), tuple(tokens))
+        counts = torch.tensor([[text.split().count(word) + 0.01 for word in WORDS[-6:]] for text in texts])
+        return torch.nn.functional.normalize(counts, dim=-1)
 
 
 def tiny_base(*_, **__):
@@ -81,7 +74,7 @@ def trainer(monkeypatch, tmp_path, data):
     monkeypatch.setattr(hypernet, "load_base", tiny_base)
 
     def make(run="run", **changes):
-        small = {"steps": 4, "rank": 2, "first_layer": 1, "code_width": 8, "warmup": 1, "procedural_share": 0.0}
+        small = {"steps": 4, "rank": 2, "first_layer": 1, "trunk_width": 8, "warmup": 1, "procedural_share": 0.0}
         settings = TrainSettings(**small | {"eval_examples": 3, "eval_every": 4, "save_every": 2} | changes)
         return Trainer(settings, tmp_path / "x.gguf", "tiny", "b" * 64, data, tmp_path / run, WordEmbedder())
 
@@ -92,12 +85,12 @@ def test_a_gated_layer_adds_scaling_times_b_z_a_x():
     linear = torch.nn.Sequential(torch.nn.Linear(6, 5)).requires_grad_(False)
     lora = GatedLora({"0": (5, 6)}, 3, 2.0, torch.Generator().manual_seed(0))
     torch.nn.init.normal_(lora.b[0])
-    x, gates = torch.randn(2, 4, 6), torch.randn(2, 1, 3, 3)
+    x, gates = torch.randn(2, 4, 6), torch.randn(2, 1, 3)
     bare = linear(x)
     lora.attach(linear)
     lora.gates = gates
     for i in range(2):
-        delta = 2.0 * lora.b[0] @ gates[i, 0] @ lora.a[0]
+        delta = 2.0 * lora.b[0] @ torch.diag(gates[i, 0]) @ lora.a[0]
         torch.testing.assert_close(linear(x)[i], bare[i] + x[i] @ delta.T)
     lora.gates = None
     torch.testing.assert_close(linear(x), bare)
@@ -158,8 +151,8 @@ def test_a_bfloat16_base_trains_float32_adapters(trainer, monkeypatch):
 
 def test_training_lowers_the_loss_and_logs_development_scores(trainer):
     records = []
-    trainer(steps=60, eval_every=60, lora_lr=1e-2).fit(records.append)
-    assert sum(record["loss"] for record in records[-10:]) / 10 < records[0]["loss"] - 0.2
+    trainer(steps=30, eval_every=30, lora_lr=1e-2).fit(records.append)
+    assert records[-1]["loss"] < records[0]["loss"] - 0.2
     assert set(records[-1]["dev"]) == {"unseen_pair", "unseen_operation", "unseen_task"}
     assert set(records[-1]["dev"]["unseen_task"]) == {"base", "own", "other", "gibberish"}
 
@@ -188,7 +181,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trainer):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"breadth": 2}, {"procedural_share": 0.5}, {"unconditional_share": 0.5}, {"lettered_share": 0.0},
+    [{"seed": 1}, {"breadth": 2}, {"procedural_share": 0.5}, {"lettered_share": 0.0},
      {"family": "plain"}, {"rank": 3}],
 )  # fmt: skip
 def test_a_run_goes_on_under_its_own_settings_only(trainer, changes):
@@ -200,7 +193,7 @@ def test_a_run_goes_on_under_its_own_settings_only(trainer, changes):
     with pytest.raises(CheckpointError, match=rf"trained with {name} .*, now {changes[name]}.*--run"):
         trainer(**changes).fit()
     assert (first.run / "state.pt").read_bytes() == kept
-    assert trainer(steps=2, decay_share=0.5, eval_every=0, save_every=1).fit()["step"] == 2
+    assert trainer(steps=2, eval_every=0, save_every=1).fit()["step"] == 2
 
 
 def test_a_run_goes_on_with_its_own_base_embedder_and_data_only(trainer, data, tmp_path):
@@ -258,28 +251,31 @@ def test_the_plain_multi_task_lora_leaves_its_gates_alone(trainer):
 
 
 def test_the_exported_checkpoint_generates_what_was_trained(trainer, tmp_path):
-    run = trainer(steps=6, gate_lr=0.005)
+    run = trainer(steps=6, gate_lr=0.05)
     run.fit()
+    stream = run.mixture.state()
     run.export(tmp_path / "checkpoint", {"note": "test"})
     network = load_gated(tmp_path / "checkpoint")
-    reading = WordEmbedder().read(["say left", "go right"])
-    adapters = network.generate(reading)
-    gates = run.gates(reading.tokens)
+    embeddings = WordEmbedder().embed(["say left", "go right"])
+    adapters = network.generate(embeddings)
+    gates = run.gates(embeddings)
     for row, adapter in enumerate(adapters):
         for index, path in enumerate(run.lora.paths):
-            expected = 2.0 * run.lora.b[index] @ gates[row, index] @ run.lora.a[index]
+            expected = 2.0 * run.lora.b[index] @ torch.diag(gates[row, index]) @ run.lora.a[index]
             weight = torch.from_numpy(adapter.deltas[path].weight())
             torch.testing.assert_close(weight, expected.detach(), atol=2e-4, rtol=2e-2)
     assert adapters[0].digest != adapters[1].digest
     assert all(a.a is b.a for a, b in zip(adapters[0].deltas.values(), adapters[1].deltas.values(), strict=True))
-    (untold,) = run._gates([""]).detach()
-    torch.testing.assert_close(network.unconditional, untold, atol=2e-3, rtol=1e-3)
+    run.mixture.restore(stream)
+    texts = [example.description for example in run.mixture.draw(MEAN_OVER)]
+    mean = run.gates(WordEmbedder().embed(texts)).mean(dim=0).detach()
+    torch.testing.assert_close(network.mean_gates, mean)
     weight = torch.from_numpy(network.multi_task().deltas[run.lora.paths[0]].weight())
-    expected = 2.0 * run.lora.b[0] @ untold[0] @ run.lora.a[0]
+    expected = 2.0 * run.lora.b[0] @ torch.diag(mean[0]) @ run.lora.a[0]
     torch.testing.assert_close(weight, expected.detach(), atol=2e-4, rtol=2e-2)
 
 
-def test_a_run_may_begin_at_a_checkpoint_and_the_multi_task_lora_at_the_unconditional_adapter(trainer, tmp_path):
+def test_a_run_may_begin_at_a_checkpoint_and_the_multi_task_lora_at_its_mean_adapter(trainer, tmp_path):
     first = trainer(steps=6, gate_lr=0.05)
     first.fit()
     first.export(tmp_path / "checkpoint", {})
@@ -338,16 +334,16 @@ def test_steering_tells_every_arm_of_every_example_in_order():
     prompts = ["one two two two", "one", "one two"]
     texts = ["up", "down", "right"]
     examples = [Example(text, text, "", prompt, "left") for text, prompt in zip(texts, prompts, strict=True)]
-    same = torch.eye(2).expand(len(lora.paths), 2, 2)
+    shape = (len(lora.paths), 2)
 
     def gates_of(texts):
-        return torch.stack([same * len(text) for text in texts])
+        return torch.stack([torch.full(shape, float(len(text))) for text in texts])
 
-    mean = same * 2
-    found = steering(model, tokenizer, lora, gates_of, {"set": examples}, 512, arms=ARMS, unconditional=mean)["set"]
+    mean = torch.full(shape, 2.0)
+    found = steering(model, tokenizer, lora, gates_of, {"set": examples}, 512, arms=ARMS, mean_gates=mean)["set"]
     assert set(found) == set(ARMS)
     for arm, gates, system in (("own", 2.0, ""), ("mt-lora", 2.0, ""), ("base", None, ""), ("base-desc", None, "up")):
-        lora.gates = None if gates is None else gates * same[None]
+        lora.gates = None if gates is None else torch.full((1, *shape), gates)
         batch = collate([tokenize(tokenizer, replace(examples[0], system=system))])
         loss, hit = answer_scores(model, batch)
         assert found[arm]["loss"][0] == pytest.approx(loss.mean().item(), abs=1e-5), arm

@@ -4,12 +4,13 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from t2l.gated import load_gated
+from t2l.gated import MEAN_GATES, load_gated
 from t2l.hypernetwork import CheckpointError
 from t2l.train import listening
 from t2l.train.data import Example
-from t2l.train.listening import LOWS, SHARES, Listening, listening_sets, measure_listening, write_listening
+from t2l.train.listening import SHARES, Listening, listening_sets, measure_listening, write_listening
 from tests.t2l.train.test_hypernet import WordEmbedder, data, tiny_base
 from tests.t2l.train.test_strengths import checkpoint
 
@@ -18,7 +19,13 @@ __all__ = ["data"]  # the fixture
 
 @pytest.fixture
 def folder(tmp_path):
-    return checkpoint(tmp_path / "checkpoint")
+    """The tiny checkpoint with mean gates of its own."""
+    made = checkpoint(tmp_path / "checkpoint")
+    tensors = load_file(made / "model.safetensors")
+    network = load_gated(made)
+    tensors[MEAN_GATES] = torch.rand(len(network.config.shapes), network.config.rank)
+    save_file(tensors, made / "model.safetensors")
+    return made
 
 
 def rewrite(folder, **changes):
@@ -26,59 +33,43 @@ def rewrite(folder, **changes):
     (folder / "config.json").write_text(json.dumps(config | changes))
 
 
-def test_a_known_text_is_followed_a_strange_one_gets_the_unconditional_and_between_them_a_mixture(folder):
-    """The tiny checkpoint knows "up" and "left"."""
-    reading = WordEmbedder().read(["up", "left right right", "down"])
-    always = load_gated(folder)
-    raw = always.network(reading.tokens)
-    torch.testing.assert_close(always.gates(reading), raw)
-    low, high = 0.3, 0.6
-    rewrite(folder, listening=[low, high])
-    network = load_gated(folder)
-    nearest = network.nearest(reading.vectors)
-    assert nearest[0] > high > nearest[1] > low > nearest[2]
-    got, mean = network.gates(reading), network.unconditional
-    torch.testing.assert_close(got[0], raw[0])
-    torch.testing.assert_close(got[1], mean + (nearest[1] - low) / (high - low) * (raw[1] - mean))
-    torch.testing.assert_close(got[2], mean)
-    torch.testing.assert_close(network.gates(reading, 0.25), mean + 0.25 * (raw - mean))
-    assert network.digest != always.digest
-    assert network.generate(reading)[2].digest == network.multi_task().digest
+def test_a_share_lies_between_the_mean_gates_and_the_texts_own(folder):
+    embeddings = WordEmbedder().embed(["up", "left right"])
+    whole = load_gated(folder)
+    raw = whole.network(embeddings)
+    torch.testing.assert_close(whole.gates(embeddings), raw, rtol=0, atol=0)
+    rewrite(folder, listening=0.25)
+    quarter = load_gated(folder)
+    torch.testing.assert_close(quarter.gates(embeddings), whole.mean_gates + 0.25 * (raw - whole.mean_gates))
+    torch.testing.assert_close(quarter.gates(embeddings, 1.0), raw)
+    assert quarter.digest != whole.digest
+    rewrite(folder, listening=0.0)
+    (deaf, other) = load_gated(folder).generate(embeddings)
+    assert deaf.digest == other.digest == whole.multi_task().digest
 
 
-@pytest.mark.parametrize("given", [0.5, [0.6, 0.3], [0.5, 0.5], [0.5], ["a", "b"], [0.1, 0.2, 0.3], None])
-def test_listening_that_is_no_range_is_refused(folder, given):
-    rewrite(folder, listening=given)
-    with pytest.raises(CheckpointError, match=r"config\.json: listening"):
+@pytest.mark.parametrize("share", [-0.1, 1.5, "much"])
+def test_a_share_outside_0_to_1_is_refused(folder, share):
+    rewrite(folder, listening=share)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         load_gated(folder)
 
 
-def test_every_share_is_measured_and_the_best_range_is_written(folder, monkeypatch, tmp_path):
+def test_every_share_is_measured_and_the_best_of_both_sorts_is_written(folder, monkeypatch, tmp_path):
     monkeypatch.setattr(listening, "load_base", tiny_base)
     examples = [Example(text, text, "", "one two", "left") for text in ("up", "down", "right")]
     network = load_gated(folder)
     found = measure_listening(network, tmp_path / "x.gguf", WordEmbedder(), {"a": examples, "b": examples[:1]})
-    assert found.losses["a"].shape == (len(SHARES), 3) and found.losses["b"].shape == (len(SHARES), 1)
-    assert len(set(found.at_share("a"))) == len(SHARES)
-    torch.testing.assert_close(found.nearest["a"], network.nearest(WordEmbedder().embed(["up", "down", "right"])))
-    assert found.at_low("a")[0] == found.at_share("a")[-1]
-    assert found.at_low("a")[-1] == found.at_share("a")[0]
+    assert set(found.losses) == {"a", "b"} and all(len(row) == len(SHARES) for row in found.losses.values())
+    assert len(set(found.losses["a"])) == len(SHARES)
     write_listening(folder, found)
-    assert load_gated(folder).config.listening == found.chosen
-    written = json.loads((folder / "config.json").read_text())["training"]["listening"]["a"]
-    assert written["loss_at_share"]["0.5"] == found.at_share("a")[2] and written["examples"] == 3
+    assert load_gated(folder).config.listening == found.share
+    written = json.loads((folder / "config.json").read_text())["training"]["listening"]
+    assert written["loss"]["a"]["0.5"] == found.losses["a"][2]
 
 
-def test_where_near_texts_gain_by_listening_and_far_ones_lose_it_begins_between_them():
-    falling, rising = torch.linspace(2, 1, len(SHARES))[:, None], torch.linspace(1, 2, len(SHARES))[:, None]
-    found = Listening(
-        {"near": falling.repeat(1, 2), "far": rising}, {"near": torch.tensor([0.8, 0.9]), "far": torch.tensor([0.5])}
-    )
-    assert found.at_share("near") == (2.0, 1.75, 1.5, 1.25, 1.0)
-    low, high = found.chosen
-    assert low >= 0.5 and high <= 0.8
-    halfway = Listening({"near": falling}, {"near": torch.tensor([0.6 + 0.15 / 2])})
-    assert halfway.at_low("near")[LOWS.index(0.6)] == pytest.approx(1.5, abs=1e-3)
+def test_both_sorts_count_the_same():
+    assert Listening({"a": (3.0, 2.0, 1.0, 1.1, 1.2), "b": (1.0, 1.1, 1.3, 1.6, 2.0)}, 5).share == 0.5
 
 
 def test_real_tasks_are_asked_as_served_and_pairs_by_the_description_alone(data):

@@ -11,7 +11,7 @@ from t2l.decomposer import Decomposer
 from t2l.embedder import open_embedder
 from t2l.enhancer import Enhancer
 from t2l.exemplars import Exemplars
-from t2l.gated import KNOWN, GateNetwork, load_gated
+from t2l.gated import GateNetwork, load_gated
 from t2l.skills import load_skills
 from t2l.train import strengths
 from t2l.train.base import adapted_shapes, answer_loss
@@ -70,17 +70,15 @@ def checkpoint(folder):
     shapes = adapted_shapes(model, 1)
     network = GateNetwork(WordEmbedder.dim, 4, len(shapes), 2)
     generator = torch.Generator().manual_seed(0)
-    shaped = network.state_dict().items()
-    tensors = {name: torch.randn(value.shape, generator=generator) * 0.3 for name, value in shaped}
+    tensors = {name: torch.randn(value.shape, generator=generator) for name, value in network.state_dict().items()}
     for path, (rows, columns) in shapes.items():
         tensors[f"lora.{path}.lora_a"] = torch.randn(2, columns, generator=generator).half()
         tensors[f"lora.{path}.lora_b"] = torch.randn(rows, 2, generator=generator).half()
-    tensors[KNOWN] = WordEmbedder().embed(["up", "left"]).half()
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors")
     config = {
         "family": "gated", "base_name": "tiny", "base_digest": "b" * 64, "embedder_digest": "e" * 64,
-        "embedding_dim": WordEmbedder.dim, "rank": 2, "scaling": 1.0, "code_width": 4, "shapes": shapes,
+        "embedding_dim": WordEmbedder.dim, "rank": 2, "scaling": 1.0, "trunk_width": 4, "shapes": shapes,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config | {"training": {"steps": 3}}))
     return folder
