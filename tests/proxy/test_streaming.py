@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from anyio import CapacityLimiter
 
 from proxy.app import create_app
 
@@ -41,7 +42,7 @@ class Client:
             "raw_path": b"/v1/chat/completions",
             "query_string": b"",
             "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
-            "state": {"services": self.services},
+            "state": {"services": self.services, "waiting": CapacityLimiter(4)},  # as the lifespan gives it
         }
         await self.app(scope, self.receive, self.send)
 
