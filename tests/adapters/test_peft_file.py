@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -69,13 +69,16 @@ def test_peft_computes_the_update_we_mean(tmp_path: Path, ranks, scalings, dtype
 
 @settings(max_examples=50, deadline=None)
 @given(st.tuples(st.integers(1, 5), st.integers(1, 5)), st.tuples(st.floats(1e-3, 10), st.floats(1e-3, 10)))
+@example((2, 4), (1.0, 5.536118006065755))
 def test_a_folder_comes_back_as_the_same_updates(tmp_path_factory, ranks, scalings):
     folder = tmp_path_factory.mktemp("peft")
     adapter = make(ranks, scalings)
     write_peft(adapter, folder, base_name="base")
     again = read_peft(folder, "base")
     for path, delta in adapter.deltas.items():
-        assert np.allclose(again.deltas[path].weight(), delta.weight(), rtol=1e-5)
+        off = np.abs(again.deltas[path].weight() - delta.weight())
+        summed = delta.scaling * np.abs(delta.b) @ np.abs(delta.a)  # a sum's rounding goes by its terms, not by itself
+        assert (off <= 2e-6 * summed).all()
 
 
 def test_the_same_adapter_comes_back_with_the_same_digest(tmp_path: Path):
