@@ -126,7 +126,7 @@ class AdapterCache:
                 hit = self._hit(row, "semantic", similarity)
             if hit:
                 break
-        with self._lock, _at_best():
+        with self._lock, _best_effort():
             self._rows.count({"misses": 0 if hit else 1, "gate_refusals": refused})
         return hit
 
@@ -134,7 +134,7 @@ class AdapterCache:
         stored = self._stored(row.digest)
         if stored is None:
             return None
-        with _at_best():
+        with _best_effort():
             self._rows.record_hit(row.digest, source, time.time())
         return CacheHit(stored, source, similarity, row.hint)
 
@@ -175,7 +175,7 @@ class AdapterCache:
         """An adapter somebody asked for by name, marked as used if it can be. Raises as `get`."""
         with self._lock:
             stored = self.get(digest, tenant)
-            with _at_best():
+            with _best_effort():
                 self._rows.record_hit(digest, "pinned", time.time())
             return stored
 
@@ -364,7 +364,7 @@ class AdapterCache:
 
 
 @contextmanager
-def _at_best() -> Iterator[None]:
+def _best_effort() -> Iterator[None]:
     """Around counting: a database that cannot be written now can still be read, and so answers."""
     try:
         yield

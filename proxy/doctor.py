@@ -245,6 +245,7 @@ def check_embedder(config: Config) -> Finding:
 
 
 def check_hypernetwork(config: Config) -> Finding:
+    from t2l.checkpoint import require_base
     from t2l.hypernetwork import CheckpointError
 
     folder = config.hypernetwork.path or CHECKPOINTS / config.model.name
@@ -254,11 +255,11 @@ def check_hypernetwork(config: Config) -> Finding:
     base = file_sha256(config.model.path) if config.model.path.is_file() else ""
     try:
         network = open_hypernetwork(folder, base, "cpu")
+        if base:
+            require_base(network, base, folder)
     except (CheckpointError, StartFailed) as exc:
-        return Finding("hypernetwork", "fail", str(exc), "restore the folder from git, or set hypernetwork.path")
-    if base and network.base_digest not in ("", base):
-        detail = f"{folder} was trained for another model file (sha256 {network.base_digest[:12]}...)"
-        return Finding("hypernetwork", "fail", detail, "set hypernetwork.path or model.path")
+        wants = "restore the folder from git, or set hypernetwork.path or model.path"
+        return Finding("hypernetwork", "fail", str(exc), wants)
     return Finding("hypernetwork", "ok", f"{folder}, for this model file" if base else f"{folder}, loads")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proxy.bodies import Message, Tool, ToolUse
+from proxy.engine.gbnf import NO_NAMES
 from proxy.fields import whole_characters
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -105,7 +106,7 @@ def gbnf_literal(text: str) -> str:
 
 def rename_rules(grammar: str, prefix: str) -> str:
     """The grammar with `prefix` before every rule's name; literals, character classes and comments stay."""
-    token = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|\{[^}]*\}|(?P<rule>[A-Za-z][\w-]*)')
+    token = re.compile(NO_NAMES + r"|(?P<rule>[A-Za-z][\w-]*)")
     return token.sub(lambda found: prefix + found["rule"] if found["rule"] else found[0], grammar)
 
 

@@ -1,6 +1,7 @@
-"""What a GBNF grammar may begin with: empty rules, left recursion and the number of beginnings.
+"""GBNF grammars that clients send, read and bounded before llama.cpp sees them.
 
-llama.cpp follows a grammar with a stack for each way in which the text may go on, and expands leading rules until
+Its parser goes one call deeper for each group and each rule: some 18,000 of them are the end of a thread's stack. While
+it follows a grammar it keeps a stack for each way in which the text may go on, and expands leading rules until
 terminals are on top. Rules that lead back to themselves without a terminal never get there, and rules of rules that may
 be empty get there in exponentially many ways; its own check sees only what is directly empty.
 """
@@ -12,7 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|[\w-]+\s*::=|[\w-]+|\{[^}]*\}|[()|*+?.<!]')
+MAX_CHARACTERS, MAX_DEPTH, MAX_RULES = 1_000_000, 1000, 5000
+MAX_BEGINNINGS = 50_000
+"""Of what follows any place of a rule: llama.cpp keeps a stack for each."""
+
+NO_NAMES = r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|\{[^}]*\}'
+"""Literals, character classes, comments and counts, in none of which a word is a rule's name."""
+_TOKEN = re.compile(NO_NAMES + r"|[\w-]+\s*::=|[\w-]+|[()|*+?.<!]")
 _TERMINAL = ""
 
 
@@ -30,16 +37,29 @@ class Symbol:
 Alternatives = list[list[Symbol]]
 
 
+def check_gbnf(gbnf: str) -> None:
+    """Raises ValueError for a grammar that is too long, nested too deep or has too many rules, that names tokens, or
+    whose rules lead back to themselves at their beginning or may go on in too many ways.
+    """
+    if len(gbnf) > MAX_CHARACTERS:
+        raise ValueError(f"it has {len(gbnf)} characters, at most {MAX_CHARACTERS} are allowed")
+    if beginnings(read_rules(gbnf)) > MAX_BEGINNINGS:
+        raise ValueError(f"a rule may go on in more than {MAX_BEGINNINGS} ways")
+
+
 def read_rules(gbnf: str) -> dict[str, Alternatives]:
     """By name, each rule's alternatives; a group is a rule of its own. Faults are left to llama.cpp's parser.
 
-    Raises ValueError for token terminals, `<...>`, which llama.cpp may end the process over.
+    Raises ValueError for what is nested too deep, for too many rules, and for token terminals, `<...>`, which llama.cpp
+    may end the process over.
     """
     rules: dict[str, Alternatives] = {}
+    named = 0
     open_: list[Alternatives] = []  # the rule's alternatives, then those of the groups that are open
     for found in _TOKEN.finditer(gbnf):
         token = found[0]
         if token.endswith("::="):
+            named += 1
             rule = token[:-3].strip()
             open_ = [rules.setdefault(rule, [])]
             open_[0].append([])
@@ -51,6 +71,8 @@ def read_rules(gbnf: str) -> dict[str, Alternatives]:
             name = f"{rule} ({len(rules)})"
             open_[-1][-1].append(Symbol(name))
             open_.append(rules.setdefault(name, [[]]))
+            if len(open_) > MAX_DEPTH + 1:
+                raise ValueError(f"groups are nested more than {MAX_DEPTH} deep")
         elif token == ")":
             if len(open_) > 1:
                 open_.pop()
@@ -61,6 +83,8 @@ def read_rules(gbnf: str) -> dict[str, Alternatives]:
                 _repeat(open_[-1][-1][-1], token)
         else:
             open_[-1][-1].append(Symbol(_TERMINAL if token[0] in '"[.' else token))
+    if named > MAX_RULES:
+        raise ValueError(f"it has {named} rules, at most {MAX_RULES} are allowed")
     return rules
 
 
@@ -97,7 +121,7 @@ def empty_rules(rules: Mapping[str, Alternatives]) -> set[str]:
 
 
 def beginnings(rules: Mapping[str, Alternatives]) -> int:
-    """In how many ways the rule with the most of them may begin.
+    """In how many ways, at the place of a rule where they are the most, what follows there may begin.
 
     Raises ValueError for left recursion.
     """
@@ -111,14 +135,24 @@ def beginnings(rules: Mapping[str, Alternatives]) -> int:
             ahead = under_way.setdefault(name, _leading(rules[name], empty))
             below = next((one.name for one in ahead if one.name in rules and one.name not in counts), None)
             if below is None:
-                leading = _leading(rules[name], empty)
-                counts[name] = sum(counts.get(one.name, 1) * (one.times if one.name in empty else 1) for one in leading)
+                counts[name] = sum(_ways(one, counts, empty) for one in _leading(rules[name], empty))
                 path.pop()
             elif below in under_way:
                 raise ValueError(f"rule {below.split()[0]!r} leads back to itself at its beginning")
             else:
                 path.append(below)
-    return max(counts.values(), default=0)
+    most = max(counts.values(), default=0)
+    for alternatives in rules.values():
+        for symbols in alternatives:
+            ways = 0
+            for one in reversed(symbols):
+                ways = _ways(one, counts, empty) + (ways if one.optional or one.name in empty else 0)
+                most = max(most, ways)
+    return most
+
+
+def _ways(symbol: Symbol, counts: Mapping[str, int], empty: set[str]) -> int:
+    return counts.get(symbol.name, 1) * (symbol.times if symbol.name in empty else 1)
 
 
 def _leading(alternatives: Alternatives, empty: set[str]) -> Iterator[Symbol]:

@@ -21,7 +21,8 @@ import llama_cpp as lib
 import numpy as np
 from llama_cpp._ggml import libggml
 
-from proxy.engine.grammar import bounded, check_gbnf
+from proxy.engine.gbnf import check_gbnf
+from proxy.engine.json_schema import bounded
 from proxy.engine.mixer import Mixer
 
 log = logging.getLogger("llama.cpp")

@@ -1,11 +1,19 @@
-"""proxy/engine/gbnf.py: rules, which of them may be empty, left recursion and the number of beginnings."""
+"""proxy/engine/gbnf.py: rules, which of them may be empty, left recursion, and the bounds on what clients may send."""
 
 import time
 
 import pytest
 
-from proxy.engine.gbnf import beginnings, empty_rules, read_rules
-from proxy.engine.grammar import MAX_BEGINNINGS, check_gbnf
+from proxy.engine.gbnf import (
+    MAX_BEGINNINGS,
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    MAX_RULES,
+    beginnings,
+    check_gbnf,
+    empty_rules,
+    read_rules,
+)
 from proxy.engine.llama import json_schema_to_gbnf
 
 LIST = r"""
@@ -23,7 +31,7 @@ def test_rules_are_read_with_their_groups_repetitions_and_comments():
     group, item = rules["root"][0]
     assert (group.name, group.optional, item.name, item.optional) == ("root (1)", True, "item", False)
     assert rules["item"][2][0].times == 5 and not rules["item"][2][0].optional
-    assert beginnings(rules) == 6  # root: each of item's three, in the group and behind it
+    assert beginnings(rules) == 7  # in item, before "root?": each of item's three, in the group and behind it, or "]"
 
 
 @pytest.mark.parametrize(
@@ -86,3 +94,28 @@ def test_large_schemas_pass():
     check_gbnf(json_schema_to_gbnf({"enum": [f"item {n}" for n in range(5000)]}))
     fields = {f"k{n}": {"type": "array", "items": {"type": "string", "maxLength": 300}} for n in range(40)}
     check_gbnf(json_schema_to_gbnf({"type": "object", "properties": fields}))
+
+
+def test_depth_and_rules_are_bounded():
+    check_gbnf("root ::= " + "(" * MAX_DEPTH + '"a"' + ")" * MAX_DEPTH)
+    with pytest.raises(ValueError, match="nested"):
+        check_gbnf("root ::= " + "(" * 20_000 + '"a"' + ")" * 20_000)
+    with pytest.raises(ValueError, match="rules"):
+        check_gbnf("\n".join(f"r{n} ::= r{n + 1}" for n in range(MAX_RULES + 1)))
+
+
+def test_length_is_bounded():
+    comment = "# " + "x" * MAX_CHARACTERS
+    with pytest.raises(ValueError, match="characters"):
+        check_gbnf(f'root ::= "a" {comment}')
+    check_gbnf(f'root ::= "a" {comment}'[:MAX_CHARACTERS])
+
+
+def test_ways_to_go_on_behind_a_terminal_count_too():
+    check_gbnf('root ::= "a"' + " [a-z]?" * 1000)
+    with pytest.raises(ValueError, match=f"go on in more than {MAX_BEGINNINGS} ways"):
+        check_gbnf('root ::= "a"' + " [a-z]?" * (MAX_BEGINNINGS + 1))
+
+
+def test_literals_classes_and_comments_are_no_groups():
+    check_gbnf('root ::= "' + "(" * 5000 + '" [' + "(" * 5000 + "] # " + "(" * 5000)
