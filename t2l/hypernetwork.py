@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
+import torch
+
 from adapters.lora import LoraAdapter
-from t2l.embedder import Reading
 
 
 class CheckpointError(Exception):
@@ -14,7 +15,7 @@ class CheckpointError(Exception):
 
 
 class Hypernetwork(Protocol):
-    """Read task descriptions in, LoRA adapters out (Charakorn et al. 2025, Text-to-LoRA, section 3)."""
+    """Task embeddings in, LoRA adapters out (Charakorn et al. 2025, Text-to-LoRA, section 3)."""
 
     @property
     def digest(self) -> str:
@@ -28,10 +29,9 @@ class Hypernetwork(Protocol):
     def embedding_dim(self) -> int:
         """E, the width of a task embedding."""
 
-    def strengths(self, names: Sequence[str], tasks: Reading) -> tuple[float, ...]:
-        """The factor of each description's adapter, calibrated on development data for the skill of that name; 0 where
-        it would harm.
-        """
+    @property
+    def strengths(self) -> Mapping[str, float]:
+        """By skill name, the factor calibrated on dev data for its adapter; 0 where it would harm. Absent = 1."""
 
-    def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
-        """One adapter a description, all in one forward pass."""
+    def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
+        """One adapter a row of task_embeddings (k, E), float32, all in one forward pass."""

@@ -44,7 +44,7 @@ def adapted_shapes(model: nn.Module, first_layer: int) -> dict[str, tuple[int, i
 class GatedLora(nn.Module):
     """A and B of the shared multi-task LoRA, and the gates of the batch in flight.
 
-    `attach` makes every adapted linear layer of the base add scaling * B Z A x; Z is one matrix a sequence.
+    `attach` makes every adapted linear layer of the base add scaling * B (z * (A x)); z is one row a sequence.
     """
 
     def __init__(
@@ -60,18 +60,17 @@ class GatedLora(nn.Module):
             self.a.append(nn.Parameter((torch.rand(rank, in_features, generator=generator) * 2 - 1) * bound))
             self.b.append(nn.Parameter(torch.zeros(out_features, rank)))
         self.gates: torch.Tensor | None = None
-        """(batch, modules, rank, rank) for the next forward pass; None = the bare base model."""
+        """(batch, modules, rank) for the next forward pass; None = the bare base model."""
 
     @classmethod
     def of(cls, network: GatedHypernetwork) -> GatedLora:
-        """With both LoRAs of a checkpoint in a stack, as its gates have them."""
+        """With the A and B of a checkpoint."""
         config = network.config
-        lora = cls(config.shapes, network.stacked_rank, config.scaling, torch.Generator())
+        lora = cls(config.shapes, config.rank, config.scaling, torch.Generator())
         with torch.no_grad():
             for index, path in enumerate(lora.paths):
-                a, b = network.stacked(path)
-                lora.a[index].copy_(a)
-                lora.b[index].copy_(b)
+                lora.a[index].copy_(network.lora_a(path))
+                lora.b[index].copy_(network.lora_b(path))
         return lora
 
     def attach(self, model: nn.Module) -> None:
@@ -85,9 +84,9 @@ class GatedLora(nn.Module):
             if self.gates is None:
                 return out
             low = functional.linear(x, self.a[index].to(x.dtype))  # (batch, tokens, rank)
-            low = low @ (self.scaling * self.gates[:, index]).to(x.dtype).transpose(1, 2)
+            low = low * (self.scaling * self.gates[:, index, None, :]).to(x.dtype)
             # In place: nothing else reads `out`, and a second (batch, tokens, out) tensor costs as much as the product.
-            out.view(-1, out.shape[-1]).addmm_(low.reshape(-1, low.shape[-1]), self.b[index].to(x.dtype).t())
+            out.view(-1, out.shape[-1]).addmm_(low.view(-1, low.shape[-1]), self.b[index].to(x.dtype).t())
             return out
 
         return forward

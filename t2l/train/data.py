@@ -19,7 +19,6 @@ from pathlib import Path
 
 from t2l.enhancer import apply_rules
 from t2l.evaluate.data import DataError, EvalData, Item, instruction_prefix, is_held_out
-from t2l.language import language_of
 from t2l.skills import load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 from t2l.train.families import Item as ProceduralItem
@@ -243,29 +242,6 @@ class Mixture:
             else:
                 drawn += self._rng.choice(self._real).examples(self._rng)
         return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
-
-    def procedural_descriptions(self, count: int) -> list[str]:
-        """The next `count` English descriptions of procedural tasks, whatever their share in the mixture."""
-        found: list[str] = []
-        while len(found) < count:
-            told = (one.description for one in _siblings(self._by_kind, self._rng, 4))
-            found += [self._worded(text) for text in told if language_of(text) == "en"]
-        return found[:count]
-
-    def other_descriptions(self, count: int) -> list[str]:
-        """Distinct texts that are no procedural tasks', whatever their shares in the mixture: hints as users write them
-        (those of skills.toml, bare and in their skill's template), the replies', and of the next `count` real examples,
-        one in five as multiple choice.
-        """
-        texts = [
-            text for skill in self._skills.skills for hint in skill.exemplars for text in (hint, skill.candidate(hint))
-        ]
-        texts += [description for description, *_ in self._replies]
-        for number in range(count if self._real else 0):
-            found = self._lettered() if number % 5 == 0 else []
-            own, *_ = found or self._rng.choice(self._real).examples(self._rng)
-            texts.append(self._worded(own.description))
-        return list(dict.fromkeys(texts))
 
     def _lettered(self) -> list[Example]:
         own = self._with_choices and self._rng.random() < OWN_CHOICES

@@ -7,8 +7,6 @@ from collections import Counter
 import pytest
 
 from t2l.evaluate.data import DataError, Item
-from t2l.language import language_of
-from t2l.skills import load_skills
 from t2l.train.data import (
     PROCEDURAL_PLACES,
     REAL_PLACES,
@@ -120,29 +118,6 @@ def test_a_folder_with_nothing_to_train_on_is_refused_unless_nothing_is_drawn_fr
     with pytest.raises(DataError, match="no task to train on"):
         Mixture(folder, 3, 0.5, 4)
     assert len(Mixture(folder, 3, 1.0, 4).draw(20)) == 20
-
-
-def test_known_descriptions_are_english_procedural_ones_whatever_their_share(folder):
-    mixture = Mixture(folder, 0, 0.0)
-    found = mixture.procedural_descriptions(300)
-    assert len(found) == 300
-    assert {language_of(text) for text in found} == {"en"}
-    assert not set(found) & {text for task in real_tasks(folder, "train", False) for text in task.descriptions}
-
-
-def test_strange_descriptions_are_those_of_real_tasks_and_of_hints(folder):
-    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    told = (json.dumps(row | {"answer": f"town {i}"}) + "\n" for i, row in enumerate(rows))  # answers to choose between
-    (folder / "rows.jsonl").write_text("".join(told))
-    mixture = Mixture(folder, 0, 1.0, replies=folder / "replies.jsonl.kept")
-    found = mixture.other_descriptions(60)
-    skill = load_skills(None).skills[0]
-    assert {skill.exemplars[0], skill.candidate(skill.exemplars[0]), "chat"} <= set(found)
-    assert len(set(found)) == len(found)
-    (task,) = real_tasks(folder, "train", False)
-    assert any(text in one for one in found for text in task.descriptions)
-    assert any("option" in one.lower() or "letter" in one.lower() for one in found[-40:])
-
 
 
 def test_shares_above_one_are_refused(folder):
