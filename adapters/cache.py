@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,8 @@ Gate = Callable[[str, str], bool]
 """Whether two hints that are near in embedding ask for the same thing: opposites are near, too."""
 
 _FIRST_NEIGHBOURS = 8
+HINTS_KEPT = 1000
+"""Hints that may lead to one adapter; the oldest go. Its bytes bound the adapters, not what leads to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class AdapterCache:
             return None
         with _best_effort():
             self._rows.record_hit(row.digest, source, time.time())
-        return CacheHit(stored, source, similarity, row.hint)
+        return CacheHit(_of(row, stored), source, similarity, row.hint)
 
     def _stored(self, digest: str) -> StoredAdapter | None:
         """The folder of a row that was just read; None if the row has gone since, with its folder."""
@@ -180,24 +183,22 @@ class AdapterCache:
             return stored
 
     def get(self, digest: str, tenant: str | None = None) -> StoredAdapter:
-        """Raises AdapterNotFound, also where only other tenants' hints point at it; AdapterCorrupt."""
+        """With the card of the newest hint, of the tenant's if one is named, that points at it.
+
+        Raises AdapterNotFound, also where only other tenants' hints point at it; AdapterCorrupt.
+        """
         with self._lock:
-            row = self._rows.adapter(digest)
-            stored = self._stored(digest) if row and self._visible(digest, tenant) else None
+            hint = self._rows.newest_hint(digest, tenant)
+            stored = self._stored(digest) if hint else None
         if stored is None:
             raise AdapterNotFound(f"no adapter {digest} is stored")
-        return stored
+        return _of(hint, stored)
 
     def adapters(self, tenant: str | None = None) -> list[AdapterRow]:
-        """The most recently used first; with a tenant, those it may see: its own, and those of no hint."""
+        """The most recently used first; with a tenant, those that its hints point at."""
         with self._lock:
-            return [row for row in reversed(self._rows.adapters()) if self._visible(row.digest, tenant)]
-
-    def _visible(self, digest: str, tenant: str | None) -> bool:
-        if tenant is None:
-            return True
-        hints = self._rows.hints(digest)
-        return not hints or any(hint.tenant == tenant for hint in hints)
+            rows = self._rows.adapters()
+            return [row for row in reversed(rows) if self._rows.newest_hint(row.digest, tenant)]
 
     def hints(self, digest: str) -> list[HintRow]:
         """The hints that point at an adapter, the oldest first."""
@@ -212,27 +213,22 @@ class AdapterCache:
         """Write the adapter, point the hint at it, evict what exceeds the budget. Raises as `Store.put`.
 
         A hint that has an adapter keeps it, and that one is returned: two that missed at the same time get the same.
+        Hints that lead to the same weights share a folder, each with its own card.
         """
         with self._files.lock():
             with self._lock:
                 known = self._rows.hint_by_key(key.exact)
             if known and self._whole(known.digest):
-                return self._files.get(known.digest)
+                return _of(known, self._files.get(known.digest))
             stored = self._files.put(adapter, card, base)
             with self._lock:
-                id = self._rows.add_hint(_row(stored), key, embedding)
+                told = json.dumps(card.to_json(), ensure_ascii=False)
+                id = self._rows.add_hint(_row(stored), key, embedding, told)
+                for old in self._rows.remove_oldest_hints(stored.digest, HINTS_KEPT):
+                    self._index.remove(old)
                 if id not in self._index:
                     self._index.add(id, embedding)
                 self._save_index()
-            self._evict(keep=stored.digest)
-        return stored
-
-    def put(self, adapter: LoraAdapter, card: Card, base: BaseModel) -> StoredAdapter:
-        """Store an adapter that no hint leads to: one that was given as a file."""
-        with self._files.lock():
-            stored = self._files.put(adapter, card, base)
-            with self._lock:
-                self._rows.add_adapter(_row(stored))
             self._evict(keep=stored.digest)
         return stored
 
@@ -249,6 +245,9 @@ class AdapterCache:
                     self._index.remove(id)
                 self._save_index()
             if shared:
+                if rest := self._rows.newest_hint(digest, None):
+                    with suppress(AdapterNotFound, AdapterCorrupt):  # nothing is left in the file of who leaves
+                        self._files.tell(digest, _of(rest, self._files.get(digest)).card)
                 return
             try:
                 self._files.delete(digest)
@@ -370,6 +369,19 @@ def _best_effort() -> Iterator[None]:
         yield
     except CacheUnavailable as exc:
         log.warning("not counted: %s", exc)
+
+
+def _of(hint: HintRow, stored: StoredAdapter) -> StoredAdapter:
+    """The adapter with the card of one of the hints that lead to it, not of another's, who may be another tenant."""
+    if hint.card is not None:
+        try:
+            return replace(stored, card=Card.from_json(json.loads(hint.card)))
+        except ValueError as exc:
+            log.warning("the card of hint %d is lost: %s", hint.id, exc)
+    if stored.card.hint == hint.hint:
+        return stored
+    known = stored.card
+    return replace(stored, card=Card(known.source, known.base_name, known.base_digest, known.created, hint.hint))
 
 
 def _row(stored: StoredAdapter) -> AdapterRow:

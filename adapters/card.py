@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -48,6 +49,10 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """The card as JSON values, with the version of this layout."""
         return {"card_version": CARD_VERSION} | asdict(self)
+
+    def to_text(self) -> str:
+        """The same as text, for people and for files."""
+        return json.dumps(self.to_json(), ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, raw: object) -> Card:

@@ -48,7 +48,12 @@ def m001_create_tables(db: Database) -> None:
     db.execute("INSERT INTO identity VALUES (?)", [secrets.token_hex(8)])
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_create_tables,)
+def m002_cards_of_hints(db: Database) -> None:
+    """Hints that share an adapter each have a card of their own; NULL = the one in the adapter's folder."""
+    db.execute("ALTER TABLE hints ADD COLUMN card TEXT")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_create_tables, m002_cards_of_hints)
 
 
 class SchemaTooNew(Exception):

@@ -17,6 +17,8 @@ from adapters.errors import CacheCorrupt, CacheUnavailable
 from adapters.migrations import SchemaTooNew, migrate
 
 BUSY_TIMEOUT_S = 10.0
+_HINT = "id, partition, tenant, hint, digest, card"
+"""The columns of a HintRow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,18 @@ class AdapterRow:
 
 @dataclass(frozen=True, slots=True)
 class HintRow:
-    """A task hint that was asked, and the adapter that answers it."""
+    """A task hint that was asked, and the adapter that answers it.
+
+    card: how the adapter came to be for this hint, JSON: others' hints may have led to the same weights. None in rows
+    of earlier versions.
+    """
 
     id: int
     partition: str
     tenant: str
     hint: str
     digest: str
+    card: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ class Rows:
         with self._writing() as connection:
             self._add_adapter(connection, row)
 
-    def add_hint(self, row: AdapterRow, key: CacheKey, embedding: np.ndarray) -> int:
+    def add_hint(self, row: AdapterRow, key: CacheKey, embedding: np.ndarray, card: str) -> int:
         """Point the key at the adapter, making the adapter's row with it; returns the hint's id.
 
         A key that is there keeps its id: the hint, and with it the embedding, is the same.
@@ -134,11 +141,12 @@ class Rows:
                 row.digest,
                 _to_blob(embedding),
                 row.created,
+                card,
             ]
             (id,) = connection.execute(
-                "INSERT INTO hints (key, partition, tenant, hint, digest, embedding, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET digest = excluded.digest RETURNING id",
+                "INSERT INTO hints (key, partition, tenant, hint, digest, embedding, created, card)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, card = excluded.card RETURNING id",
                 values,
             ).fetchone()
             return id
@@ -161,17 +169,30 @@ class Rows:
         return [AdapterRow(**row) for row in self._read("SELECT * FROM adapters ORDER BY last_used, rowid")]
 
     def hint_by_key(self, key: str) -> HintRow | None:
-        found = self._read("SELECT id, partition, tenant, hint, digest FROM hints WHERE key = ?", [key])
+        found = self._read(f"SELECT {_HINT} FROM hints WHERE key = ?", [key])
         return HintRow(**found[0]) if found else None
 
     def hint_by_id(self, id: int) -> HintRow | None:
-        found = self._read("SELECT id, partition, tenant, hint, digest FROM hints WHERE id = ?", [id])
+        found = self._read(f"SELECT {_HINT} FROM hints WHERE id = ?", [id])
         return HintRow(**found[0]) if found else None
 
     def hints(self, digest: str) -> list[HintRow]:
         """All that point at an adapter, the oldest first."""
-        sql = "SELECT id, partition, tenant, hint, digest FROM hints WHERE digest = ? ORDER BY id"
+        sql = f"SELECT {_HINT} FROM hints WHERE digest = ? ORDER BY id"
         return [HintRow(**row) for row in self._read(sql, [digest])]
+
+    def newest_hint(self, digest: str, tenant: str | None) -> HintRow | None:
+        """Of those that point at an adapter, a tenant's or anybody's."""
+        sql = f"SELECT {_HINT} FROM hints WHERE digest = ?1 AND (?2 IS NULL OR tenant = ?2) ORDER BY id DESC LIMIT 1"
+        found = self._read(sql, [digest, tenant])
+        return HintRow(**found[0]) if found else None
+
+    def remove_oldest_hints(self, digest: str, kept: int) -> list[int]:
+        """Remove hints that point at an adapter, but for the newest `kept`; returns their ids."""
+        with self._writing() as connection:
+            sql = ("DELETE FROM hints WHERE id IN (SELECT id FROM hints WHERE digest = ? ORDER BY id DESC"
+                   " LIMIT -1 OFFSET ?) RETURNING id")  # fmt: skip
+            return [id for (id,) in connection.execute(sql, [digest, kept]).fetchall()]
 
     def embedding_ids(self, dim: int) -> set[int]:
         """Ids of the hints whose embedding has this many dimensions."""

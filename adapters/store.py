@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapters import peft_file
@@ -76,7 +76,7 @@ class Store:
                     self._depth = 0
 
     def put(self, adapter: LoraAdapter, card: Card, base: BaseModel) -> StoredAdapter:
-        """Write the adapter, or return the one that is there: same digest, same weights.
+        """Write the adapter, or give the one that is there this card: same digest, same weights.
 
         Raises AdapterMismatch (not for this base), AdapterCorrupt (values not finite), OSError (disk full).
         """
@@ -84,7 +84,7 @@ class Store:
             final = self.folder / adapter.digest
             if final.exists():
                 try:
-                    return self.get(adapter.digest)
+                    return self.tell(adapter.digest, card)
                 except AdapterCorrupt:
                     self._remove(final)
             base.check(adapter)
@@ -101,6 +101,13 @@ class Store:
             partial.rename(final)
             _sync(self.folder)
             return self.get(adapter.digest)
+
+    def tell(self, digest: str, card: Card) -> StoredAdapter:
+        """Give an adapter another card: several tasks may lead to the same weights. Raises as `get`, and OSError."""
+        with self.lock():
+            stored = self.get(digest)
+            _write_card(stored.folder, digest, card)
+            return replace(stored, card=card)
 
     def get(self, digest: str) -> StoredAdapter:
         """Raises AdapterNotFound, or AdapterCorrupt if a file is missing or has not the size written."""
@@ -158,11 +165,19 @@ def _write(adapter: LoraAdapter, card: Card, base: BaseModel, folder: Path) -> N
         peft_file.write_peft(adapter, folder, base_name=card.base_name)
         _sync(folder / peft_file.WEIGHTS)
         gguf.result()
+    _sync(folder / peft_file.CONFIG)
+    _write_card(folder, adapter.digest, card)
+
+
+def _write_card(folder: Path, digest: str, card: Card) -> None:
+    """card.json with the other files' sizes, on the disk when this returns; an old one is replaced as a whole."""
     sizes = {name: (folder / name).stat().st_size for name in FILES}
-    raw = {"digest": adapter.digest, "files": sizes} | card.to_json()
-    (folder / CARD).write_text(json.dumps(raw, ensure_ascii=False, indent=1), encoding="utf-8")
-    for path in (folder / peft_file.CONFIG, folder / CARD, folder):
-        _sync(path)
+    raw = {"digest": digest, "files": sizes} | card.to_json()
+    temporary = folder / f"{CARD}.tmp"
+    temporary.write_text(json.dumps(raw, ensure_ascii=False, indent=1), encoding="utf-8")
+    _sync(temporary)
+    temporary.replace(folder / CARD)
+    _sync(folder)
 
 
 def _write_gguf(adapter: LoraAdapter, path: Path, base: BaseModel) -> None:

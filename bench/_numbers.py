@@ -54,6 +54,10 @@ def difference(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
     return _estimate(float(gaps.mean()), gaps[_draws(len(gaps))].mean(axis=1))
 
 
+def mean(values: Sequence[float]) -> Estimate:
+    return difference(values, [0.0] * len(values))
+
+
 def _draws(count: int) -> np.ndarray:
     """(RESAMPLES, count) indices; the same every time, so that a report can be repeated from its numbers."""
     return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))

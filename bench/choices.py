@@ -63,7 +63,7 @@ def main() -> None:
                 items = data.sample(task, args.split, args.limit, args.seed)
                 found = readings(backend, data, task, items, args.seed)
                 if network:
-                    (adapter,) = network.generate(embedder.embed([data.descriptions(task)[0]]))
+                    (adapter,) = network.generate(embedder.read([data.descriptions(task)[0]]))
                     nats = letters(backend, items, (), backend.attach(adapter))
                     found |= {"t2l letter": right(nats, items), "t2l calibrated": right(calibrated(nats), items)}
                 hits[task] = found

@@ -34,10 +34,10 @@ BATCH_TOKENS = 2048
 
 
 def arms(network, embedder, enhancer: Enhancer, decomposer: Decomposer) -> dict[str, GatesOf]:
-    """Descriptions -> gates (k, modules, rank), by what is done to the descriptions."""
+    """Descriptions -> gates (k, modules, rank, rank), by what is done to the descriptions."""
 
     def gates(texts: Sequence[str]) -> torch.Tensor:
-        return network.gates(embedder.embed(list(texts)))
+        return network.gates(embedder.read(list(texts)))
 
     def mixed(task_share: float) -> GatesOf:
         def of(descriptions: Sequence[str]) -> torch.Tensor:

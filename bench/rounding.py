@@ -87,7 +87,7 @@ def read_adapter(path: Path | None, base: BaseFiles) -> LoraAdapter:
     """A PEFT folder, a GGUF file, or for None what the shipped hypernetwork makes of TASK."""
     if path is None:
         network = load_gated(ROOT / "t2l" / "checkpoints" / load_config(None).model.name)
-        (adapter,) = network.generate(open_embedder().embed([TASK]))
+        (adapter,) = network.generate(open_embedder().read([TASK]))
         return adapter
     return read_peft(path, base.model.digest) if path.is_dir() else read_gguf(path, base.model)
 

@@ -7,9 +7,10 @@ Three sets: procedural operation-format pairs never trained on, operations never
 (rows of --split). Two more, if named in --sets: trained_task, rows of --split of real tasks that were trained on;
 lettered, rows of --split of the unseen ones as multiple choice, whose other options are other items' answers.
 --hint only: the instruction stands in the description alone; too: in the system text as well, as served; both: one and
-then the other. Arms: the bare model without and with the description as system text, the mean adapter (mt-lora; or the
-one that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own, another task's or a gibberish
-description. Each arm's difference from the own description has a paired 95 % bootstrap interval over examples.
+then the other. Arms: the bare model without and with the description as system text, the unconditional adapter
+(mt-lora; or the one that --mt-lora names, of `et2l train mt-lora`), and the hypernetwork told the own description,
+another task's or a gibberish one. Each arm's difference from the own description has a paired 95 % bootstrap interval
+over examples.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--breadth", type=int, default=0, help="as the checkpoint was trained; for the pairs")
     parser.add_argument("--split", choices=("dev", "test"), default="dev", help="of the real tasks")
     parser.add_argument("--hint", choices=("only", "too", "both"), default="only")
-    parser.add_argument("--listening", type=float, metavar="SHARE", help="of the gates (default: the checkpoint's)")
+    parser.add_argument("--listening", type=float, metavar="SHARE", help="of each text's gates (default: as served)")
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", action="store_true")
@@ -89,15 +90,16 @@ def measure(
     gguf: Path, network: GatedHypernetwork, embedder, sets: Mapping[str, Sequence[Example]], arms: Sequence[str],
     listening: float | None = None,
 ) -> dict:  # fmt: skip
-    """See `steering`. listening: of the gates; None = the checkpoint's."""
+    """See `steering`. listening: share of the way from the unconditional adapter; None = as served."""
     model, tokenizer = load_base(gguf)
     lora = GatedLora.of(network)
     lora.attach(model)
 
     def gates_of(descriptions: Sequence[str]) -> torch.Tensor:
-        return network.gates(embedder.embed(list(descriptions)), listening)
+        return network.gates(embedder.read(list(descriptions)), listening)
 
-    return steering(model, tokenizer, lora, gates_of, sets, BATCH_TOKENS, arms=arms, mean_gates=network.mean_gates)
+    unconditional = network.unconditional_gates
+    return steering(model, tokenizer, lora, gates_of, sets, BATCH_TOKENS, arms=arms, unconditional=unconditional)
 
 
 def print_set(name: str, scores: Mapping[str, Mapping[str, Sequence[float]]]) -> None:

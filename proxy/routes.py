@@ -196,7 +196,7 @@ def download_adapter(request: Request) -> Response:
     if wanted == "gguf":
         return FileResponse(found.gguf_path, filename=f"{found.digest}.gguf", media_type="application/octet-stream")
     if wanted == "peft":
-        packed = zip_peft(found.folder)
+        packed = zip_peft(found)
         return TemporaryFile(packed, filename=f"{found.digest}.zip", media_type="application/zip")
     raise BadRequest(f"format: want peft or gguf, got {wanted!r}", param="format")
 

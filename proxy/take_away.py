@@ -4,7 +4,6 @@ is, what it was made of, and how to run it.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,8 +59,7 @@ def export(
     try:
         usage = WRITERS[form](adapter, base, partial, folder, merge)
         if named.card is not None:
-            card = json.dumps(named.card.to_json(), ensure_ascii=False, indent=1)
-            (partial / "card.json").write_text(card, encoding="utf-8")
+            (partial / "card.json").write_text(named.card.to_text(), encoding="utf-8")
         readme = describe(named, adapter, base, energy, usage, form)
         (partial / "README.md").write_text(readme, encoding="utf-8")
         partial.rename(folder)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +39,22 @@ class EmbedderError(Exception):
     """The embedding model cannot be used; the message names the file and what is wrong with it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What an encoder makes of k texts.
+
+    vectors: (k, E), unit length. tokens: of each text its tokens' last hidden states, (t, E), markers included; none at
+    all from an encoder that gives vectors alone. All float32, on the CPU.
+    """
+
+    vectors: torch.Tensor
+    tokens: tuple[torch.Tensor, ...] = ()
+
+    def rows(self, wanted: Sequence[int]) -> Reading:
+        """Of these texts."""
+        return Reading(self.vectors[list(wanted)], tuple(self.tokens[row] for row in wanted) if self.tokens else ())
+
+
 class TextEmbedder(Protocol):
     """What the pipeline needs of an embedder; a test's fake is three lines."""
 
@@ -49,17 +66,19 @@ class TextEmbedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor: ...
 
+    def read(self, texts: Sequence[str]) -> Reading: ...
+
 
 class _Encoder(Protocol):
     dim: int
 
-    def encode(self, texts: Sequence[str]) -> torch.Tensor: ...
+    def encode(self, texts: Sequence[str]) -> Reading: ...
 
     def count_tokens(self, texts: Sequence[str]) -> int: ...
 
 
 class Embedder:
-    """One embedding model. Safe from any thread: one `embed` runs at a time, on `threads` torch threads."""
+    """One embedding model. Safe from any thread: one batch is encoded at a time, on `threads` torch threads."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         """folder: as sentence-transformers saves it. Raises EmbedderError."""
@@ -92,13 +111,28 @@ class Embedder:
         window and the vectors averaged by their token counts, so that its end counts too; see MAX_WINDOWS.
         Models that go through sentence-transformers truncate at their window instead.
         """
-        found = torch.zeros(len(texts), self.dim)
+        vectors = torch.zeros(len(texts), self.dim)
+        for rows, found in self._encoded(texts):
+            vectors[rows] = found.vectors
+        return vectors
+
+    def read(self, texts: Sequence[str]) -> Reading:
+        """The same vectors, and the tokens' states they are the means of: 1.5 KiB a token of MiniLM."""
+        vectors = torch.zeros(len(texts), self.dim)
+        tokens: dict[int, torch.Tensor] = {}
+        for rows, found in self._encoded(texts):
+            vectors[rows] = found.vectors
+            tokens |= zip(rows, found.tokens, strict=True)
+        return Reading(vectors, tuple(tokens[row] for row in range(len(texts))))
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Reading]]:
+        """Batch by batch: the places of its texts, and what they are."""
         for number, rows in enumerate(_batches(texts)):
             if number:
                 time.sleep(0.001)  # whoever waits for the lock comes in between: a hint, behind a thousand texts
-            with self._lock, _torch_threads(self._threads), torch.inference_mode():
-                found[rows] = self._encoder.encode([texts[row] for row in rows])
-        return found
+            with self._lock, _torch_threads(self._threads), torch.no_grad():
+                found = self._encoder.encode([texts[row] for row in rows])
+            yield rows, found
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Tokens that `embed` would read, markers included, before anything is cut."""
@@ -209,22 +243,22 @@ class _MeanPooledBert:
         encodings = self._tokenizer.encode_batch(list(texts))
         return sum(len(part.ids) for whole in encodings for part in (whole, *whole.overflowing))
 
-    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+    def encode(self, texts: Sequence[str]) -> Reading:
         windows: list[Encoding] = []
-        owner: list[int] = []
-        for row, encoding in enumerate(self._tokenizer.encode_batch(list(texts))):
+        counts: list[int] = []
+        for encoding in self._tokenizer.encode_batch(list(texts)):
             parts = [encoding, *encoding.overflowing][:MAX_WINDOWS]
             windows += parts
-            owner += [row] * len(parts)
+            counts.append(sum(len(part.ids) for part in parts))
         lengths = torch.tensor([len(window.ids) for window in windows])
         ids = torch.full((len(windows), int(lengths.max())), self._pad)
         for row, window in enumerate(windows):
             ids[row, : lengths[row]] = torch.tensor(window.ids)
         mask = torch.arange(ids.shape[1]) < lengths[:, None]  # (windows, t)
         hidden = bert_hidden(self._weights, self._config, ids, mask)
-        pooled = (hidden * mask[..., None]).sum(dim=1)  # (windows, E): sums, so windows weigh by their tokens
-        summed = torch.zeros(len(texts), self.dim).index_add_(0, torch.tensor(owner), pooled)
-        return torch.nn.functional.normalize(summed, dim=-1)
+        tokens = hidden[mask].split(counts)  # a text's windows stand one behind the other
+        vectors = torch.stack([states.mean(dim=0) for states in tokens])  # so windows weigh by their tokens
+        return Reading(torch.nn.functional.normalize(vectors, dim=-1), tokens)
 
 
 class _Foreign:
@@ -242,6 +276,8 @@ class _Foreign:
     def count_tokens(self, texts: Sequence[str]) -> int:
         return sum(len(ids) for ids in self._model.tokenizer(list(texts))["input_ids"])
 
-    def encode(self, texts: Sequence[str]) -> torch.Tensor:
-        vectors = self._model.encode(list(texts), convert_to_tensor=True, normalize_embeddings=True)
-        return vectors.float().cpu()
+    def encode(self, texts: Sequence[str]) -> Reading:
+        found = self._model.encode(list(texts), output_value=None, convert_to_tensor=True, normalize_embeddings=True)
+        vectors = torch.stack([one["sentence_embedding"] for one in found]).float().cpu()
+        tokens = (one["token_embeddings"][one["attention_mask"].bool()] for one in found)
+        return Reading(torch.nn.functional.normalize(vectors, dim=-1), tuple(one.float().cpu() for one in tokens))

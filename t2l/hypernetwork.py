@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Protocol
 
-import torch
-
 from adapters.lora import LoraAdapter
+from t2l.embedder import Reading
 
 
 class CheckpointError(Exception):
@@ -15,7 +14,7 @@ class CheckpointError(Exception):
 
 
 class Hypernetwork(Protocol):
-    """Task embeddings in, LoRA adapters out (Charakorn et al. 2025, Text-to-LoRA, section 3)."""
+    """Read task descriptions in, LoRA adapters out (Charakorn et al. 2025, Text-to-LoRA, section 3)."""
 
     @property
     def digest(self) -> str:
@@ -29,9 +28,10 @@ class Hypernetwork(Protocol):
     def embedding_dim(self) -> int:
         """E, the width of a task embedding."""
 
-    @property
-    def strengths(self) -> Mapping[str, float]:
-        """By skill name, the factor calibrated on dev data for its adapter; 0 where it would harm. Absent = 1."""
+    def strengths(self, names: Sequence[str], tasks: Reading) -> tuple[float, ...]:
+        """The factor of each description's adapter, calibrated on development data for the skill of that name; 0 where
+        it would harm.
+        """
 
-    def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
-        """One adapter a row of task_embeddings (k, E), float32, all in one forward pass."""
+    def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
+        """One adapter a description, all in one forward pass."""

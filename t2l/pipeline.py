@@ -117,17 +117,17 @@ class Et2l:
         with _timed(timings, "embed"):
             names = [score.skill.name for score in needed] + [TASK]
             texts = [score.skill.candidate(enhancement.text) for score in needed] + [enhancement.text]
-            embeddings = self.embedder.embed(texts)  # (k, E), the task itself last
+            reading = self.embedder.read(texts)  # the task itself last
         with _timed(timings, "compose"):
-            shares = self._weights(embeddings[-1], needed, weights)
-            strengths = self.hypernetwork.strengths
-            factors = {name: share * strengths.get(name, 1.0) for name, share in shares.items()}
+            shares = self._weights(reading.vectors[-1], needed, weights)
+            strengths = dict(zip(names, self.hypernetwork.strengths(names, reading), strict=True))
+            factors = {name: share * strengths[name] for name, share in shares.items()}
         used = [row for row, name in enumerate(names) if factors.get(name, 0.0) != 0.0]
         if not used:
             reason = "the checkpoint gives every candidate strength 0"
             return NoSkill(task, enhancement, needed, reason, timings)
         with _timed(timings, "generate"):
-            parts = self.hypernetwork.generate(embeddings[used])
+            parts = self.hypernetwork.generate(reading.rows(used))
         with _timed(timings, "compose"):
             adapter = concat(parts, [factors[names[row]] for row in used])
         return Adaptation(task, enhancement, needed, shares, factors, adapter, timings)

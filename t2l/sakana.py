@@ -7,13 +7,14 @@ Files and checks are in `t2l/sakana_files.py`; text to embedding is in `t2l/saka
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
 from adapters.lora import LoraAdapter, LoraDelta
+from t2l.embedder import Reading
 from t2l.hypernetwork import CheckpointError
 from t2l.sakana_files import Module, SakanaConfig, SakanaFiles, read_sakana
 
@@ -45,18 +46,18 @@ class SakanaHypernetwork:
     def embedding_dim(self) -> int:
         return self.config.embedding_dim
 
-    @property
-    def strengths(self) -> Mapping[str, float]:
-        return {}
+    def strengths(self, names: Sequence[str], tasks: Reading) -> tuple[float, ...]:
+        """See `Hypernetwork.strengths`: 1, for T2L checkpoints are calibrated for nothing."""
+        return (1.0,) * len(names)
 
-    def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
-        """See `Hypernetwork.generate`. Embeddings of any length: T2L was trained on length sqrt(E), set here.
+    def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
+        """See `Hypernetwork.generate`. Reads vectors, of any length: T2L was trained on length sqrt(E), set here.
 
         Raises CheckpointError for a checkpoint trained on one-hot tasks: a text cannot be embedded for it.
         """
         if self.config.one_hot_tasks:
             raise CheckpointError("this T2L checkpoint was trained on one-hot tasks, not on descriptions")
-        return self.generate_raw(F.normalize(task_embeddings.float(), dim=-1) * self.embedding_dim**0.5)
+        return self.generate_raw(F.normalize(tasks.vectors.float(), dim=-1) * self.embedding_dim**0.5)
 
     @torch.inference_mode()
     def generate_raw(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:

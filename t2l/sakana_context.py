@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from t2l.embedder import Reading
 from t2l.hypernetwork import CheckpointError
 from t2l.sakana_files import SakanaConfig, base_name
 
@@ -151,6 +152,10 @@ class CheckpointEmbedder:
             last = batch["attention_mask"].sum(dim=1) - 1
             pooled = hidden[torch.arange(len(texts), device=hidden.device), last]
         return F.normalize(pooled.float(), dim=-1).cpu()
+
+    def read(self, texts: Sequence[str]) -> Reading:
+        """Vectors alone: these hypernetworks read nothing else."""
+        return Reading(self.embed(texts))
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Over all texts, with the encoder's own special tokens."""

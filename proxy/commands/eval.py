@@ -205,7 +205,7 @@ def sources(
     )
 
     def generate(text: str) -> LoraAdapter:
-        return network.generate(embedder.embed([text]))[0]
+        return network.generate(embedder.read([text]))[0]
 
     pipeline: Callable[[str], LoraAdapter | None] | None = None
     if "et2l" in needed:

@@ -48,14 +48,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--batch-tokens", type=int, default=640, help="padded tokens a step (default: %(default)s)")
         one.add_argument("--rank", type=int, default=16)
         one.add_argument("--first-layer", type=int, default=8, help="lowest adapted layer (default: %(default)s)")
-        one.add_argument("--procedural", type=float, default=0.5, metavar="SHARE",
+        one.add_argument("--procedural", type=share, default=0.5, metavar="SHARE",
                          help="share of examples from procedural families (default: %(default)s)")  # fmt: skip
         one.add_argument("--breadth", type=int, default=0, metavar="N",
                          help="only the first N operations of each kind of procedural input; 0 = all")  # fmt: skip
         one.add_argument("--replies", metavar="FILE", default="", help="mix in these replies (`et2l train replies`)")
-        one.add_argument("--replies-share", type=float, default=0.1, metavar="SHARE", help="(default: %(default)s)")
-        one.add_argument("--lettered-share", type=float, default=0.15, metavar="SHARE",
+        one.add_argument("--replies-share", type=share, default=0.1, metavar="SHARE", help="(default: %(default)s)")
+        one.add_argument("--lettered-share", type=share, default=0.15, metavar="SHARE",
                          help="real examples turned into multiple choice (default: %(default)s)")  # fmt: skip
+        one.add_argument("--served-share", type=share, default=0.0, metavar="SHARE",
+                         help="examples with the description in the system text too, as served, whatever else "
+                              "(default: %(default)s)")  # fmt: skip
+        one.add_argument("--decay", type=share, default=0.2, metavar="SHARE",
+                         help="of the steps, the last, over which the rate falls (default: %(default)s)")  # fmt: skip
+        if kind == "hypernet":
+            one.add_argument("--unconditional", type=Path, metavar="DIR", help="PEFT adapter for texts that the "
+                             "network does not know (default: its mean)")  # fmt: skip
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
         one.add_argument("--eval-examples", type=int, default=48, metavar="N", help="(default: %(default)s)")
@@ -76,10 +84,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="JSON Lines; kept on Ctrl-C")
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
-    about = "choose how far descriptions may move a checkpoint's adapters from the mean one, on tasks never trained on"
+    about = "choose which descriptions a checkpoint follows, and which get its unconditional adapter"
     one = kinds.add_parser("listening", help="calibrate how far a checkpoint listens", description=about)
     one.set_defaults(work=run_listening)
-    _add_checkpoint(one, "its config.json is rewritten")
+    _add_checkpoint(one, "listening.safetensors is written there")
     one.add_argument("--examples", type=int, default=45, help="of each set (default: %(default)s)")
     one.add_argument("--breadth", type=int, default=0, metavar="N", help="as the checkpoint was trained")
     one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
@@ -109,6 +117,8 @@ def _add_checkpoint(one: argparse.ArgumentParser, about: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has set a background job to ignore Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     try:
         return args.work(args)
     except told_errors() as exc:
@@ -116,24 +126,36 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
+def share(text: str) -> float:
+    """An argument from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share, want 0 to 1")
+    return number
+
+
 def run_training(args: argparse.Namespace) -> int:
     # torch and transformers take seconds to import; `et2l --help` should not wait for them.
+    from adapters.peft_file import read_peft
     from t2l.embedder import open_embedder
+    from t2l.gated import check_unconditional
     from t2l.train.hypernet import Trainer, TrainSettings
     from t2l.train.plot import plot_log
 
     if args.export and args.kind == "t2l-style":
         print("et2l train: a t2l-style run is measured (log.jsonl), not exported", file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has set a background job to ignore Ctrl-C
-        signal.signal(number, signal.default_int_handler)
+    if args.kind == "hypernet" and args.unconditional and not args.export:
+        print("et2l train: --unconditional is for the checkpoint that --export DIR writes", file=sys.stderr)
+        return 2
     device = _device(args)
     config = load_config(args.config)
     settings = TrainSettings(
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer,
         procedural_share=args.procedural, breadth=args.breadth, replies=args.replies,
-        replies_share=args.replies_share, lettered_share=args.lettered_share, family=FAMILIES[args.kind],
-        seed=args.seed, eval_every=args.eval_every, eval_examples=args.eval_examples,
+        replies_share=args.replies_share, lettered_share=args.lettered_share, served_share=args.served_share,
+        family=FAMILIES[args.kind], decay_share=args.decay, seed=args.seed, eval_every=args.eval_every,
+        eval_examples=args.eval_examples,
     )  # fmt: skip
     try:
         base = open_base(config)
@@ -142,6 +164,10 @@ def run_training(args: argparse.Namespace) -> int:
         trainer = Trainer(
             settings, config.model.path, config.model.name, base.digest, args.data, args.run_folder, embedder, device
         )
+        unconditional = None
+        if args.kind == "hypernet" and args.unconditional:
+            unconditional = read_peft(args.unconditional, base.digest)
+            check_unconditional(unconditional, trainer.shapes, args.unconditional)
         if args.start:
             trainer.start_from(args.start)
         last = trainer.fit()
@@ -153,7 +179,7 @@ def run_training(args: argparse.Namespace) -> int:
         return 130
     if args.export:
         notes = {"command": " ".join(["et2l", *sys.argv[1:]]), "dev": last.get("dev", {})}
-        written = trainer.export(args.export, notes)
+        written = trainer.export(args.export, notes, unconditional)
         told = f"checkpoint written to {args.export}" if written else f"{args.export} has these weights: left as it is"
         print(told, file=sys.stderr)
     if args.plot:
@@ -217,25 +243,31 @@ def run_strengths(args: argparse.Namespace) -> int:
 
 
 def run_listening(args: argparse.Namespace) -> int:
-    from t2l.train.listening import SHARES, listening_sets, measure_listening, write_listening
+    from t2l.listening import save_listening
+    from t2l.train.listening import LOWS, SHARES, calibrated, learn_from, listening_sets, measure
 
     device = _device(args)
     config = load_config(args.config)
     try:
         network, embedder = _open_checkpoint(args, config, device)
         sets = listening_sets(args.data, args.examples, args.seed, args.breadth)
-        found = measure_listening(network, config.model.path, embedder, sets, device)
+        classifier = learn_from(args.data, embedder, args.breadth, args.seed)
+        found = measure(network, classifier, config.model.path, embedder, sets, args.seed, device)
     except KeyboardInterrupt:
         print("stopped; the checkpoint is as it was", file=sys.stderr)
         return 130
-    write_listening(args.checkpoint, found)
+    save_listening(calibrated(classifier, found), args.checkpoint)
     if args.json:
-        print(json.dumps(dataclasses.asdict(found) | {"share": found.share}))
+        tables = {name: {"share": found.at_share(name), "low": found.at_low(name)} for name in found.losses}
+        told = {"chosen": found.chosen, "shares": SHARES, "lows": LOWS, "losses": tables}
+        print(json.dumps(told | {"prompts_followed": found.prompts_followed()}))
         return 0
-    print(f"{'loss at share':24}" + "".join(f"{share:>8}" for share in SHARES))
-    for name, losses in found.losses.items():
-        print(f"{name:24}" + "".join(f"{loss:8.3f}" for loss in losses))
-    print(f"chosen: {found.share}")
+    for title, heads, row in (("share kept", SHARES, found.at_share), ("listening from", LOWS, found.at_low)):
+        print(f"{'loss, ' + title:24}" + "".join(f"{head:>8}" for head in heads))
+        for name in found.losses:
+            print(f"{name:24}" + "".join(f"{loss:8.3f}" for loss in row(name)))
+    print(f"{'prompts followed':24}" + "".join(f"{share:8.3f}" for share in found.prompts_followed()))
+    print(f"chosen: from a logit of {found.chosen} on")
     return 0
 
 

@@ -29,7 +29,7 @@ class TorchBackend:
 
     def __init__(self, gguf: Path, device: str = "cpu", chat_template: str | None = None) -> None:
         """chat_template: None = the file's own."""
-        self._model, self._tokenizer = load_base(gguf, device)
+        self._model, self._tokenizer = load_base(gguf, device, torch.float32)
         self._tokenizer.chat_template = chat_template or self._tokenizer.chat_template
         template = sha256(str(self._tokenizer.chat_template).encode()).hexdigest()[:8]
         self.identity = f"torch:{file_sha256(gguf)}:{template}"

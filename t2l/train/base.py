@@ -17,17 +17,31 @@ LINEAR_LAYERS = (
 )  # fmt: skip
 
 
-def load_base(gguf: Path, device: str = "cpu"):
-    """The transformers model and tokenizer of a GGUF file, dequantised, frozen; bfloat16 on CUDA, where it is faster.
+def load_base(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None):
+    """The transformers model and tokenizer of a GGUF file, dequantised, frozen.
+
+    dtype: None = bfloat16 where that is faster, else float32.
 
     A LoRA trained on the hub's own safetensors would not fit a file with AWQ scales folded in (DESIGN 7).
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+    if dtype is None:
+        dtype = torch.bfloat16 if computes_bfloat16(device) else torch.float32
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=dtype)
     return model.requires_grad_(False).to(device).eval(), tokenizer
+
+
+def computes_bfloat16(device: str) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32 ones: CUDA, and CPUs with instructions for it.
+
+    2 to 2.7 times on a Zen 4; without the instructions torch emulates them, slower than float32.
+    """
+    if torch.device(device).type == "cuda":
+        return True
+    # Private, and the only place where torch tells; it is pinned (requirements/base.txt).
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def adapted_shapes(model: nn.Module, first_layer: int) -> dict[str, tuple[int, int]]:
@@ -44,7 +58,7 @@ def adapted_shapes(model: nn.Module, first_layer: int) -> dict[str, tuple[int, i
 class GatedLora(nn.Module):
     """A and B of the shared multi-task LoRA, and the gates of the batch in flight.
 
-    `attach` makes every adapted linear layer of the base add scaling * B (z * (A x)); z is one row a sequence.
+    `attach` makes every adapted linear layer of the base add scaling * B Z A x; Z is one matrix a sequence.
     """
 
     def __init__(
@@ -60,17 +74,18 @@ class GatedLora(nn.Module):
             self.a.append(nn.Parameter((torch.rand(rank, in_features, generator=generator) * 2 - 1) * bound))
             self.b.append(nn.Parameter(torch.zeros(out_features, rank)))
         self.gates: torch.Tensor | None = None
-        """(batch, modules, rank) for the next forward pass; None = the bare base model."""
+        """(batch, modules, rank, rank) for the next forward pass; None = the bare base model."""
 
     @classmethod
     def of(cls, network: GatedHypernetwork) -> GatedLora:
-        """With the A and B of a checkpoint."""
+        """With both LoRAs of a checkpoint in a stack, as its gates have them."""
         config = network.config
-        lora = cls(config.shapes, config.rank, config.scaling, torch.Generator())
+        lora = cls(config.shapes, network.stacked_rank, config.scaling, torch.Generator())
         with torch.no_grad():
             for index, path in enumerate(lora.paths):
-                lora.a[index].copy_(network.lora_a(path))
-                lora.b[index].copy_(network.lora_b(path))
+                a, b = network.stacked(path)
+                lora.a[index].copy_(a)
+                lora.b[index].copy_(b)
         return lora
 
     def attach(self, model: nn.Module) -> None:
@@ -84,9 +99,9 @@ class GatedLora(nn.Module):
             if self.gates is None:
                 return out
             low = functional.linear(x, self.a[index].to(x.dtype))  # (batch, tokens, rank)
-            low = low * (self.scaling * self.gates[:, index, None, :]).to(x.dtype)
+            low = low @ (self.scaling * self.gates[:, index]).to(x.dtype).transpose(1, 2)
             # In place: nothing else reads `out`, and a second (batch, tokens, out) tensor costs as much as the product.
-            out.view(-1, out.shape[-1]).addmm_(low.view(-1, low.shape[-1]), self.b[index].to(x.dtype).t())
+            out.view(-1, out.shape[-1]).addmm_(low.reshape(-1, low.shape[-1]), self.b[index].to(x.dtype).t())
             return out
 
         return forward

@@ -34,8 +34,8 @@ WEIGHT_DECAY = 0.1
 class Mixed:
     """One example and what the pipeline would mix for it.
 
-    gates: (k + 1, modules, rank), those of its k skills, then the task's own, each times its strength. pairs: (k, 2E),
-    [e_d ; v_s] of each skill. prior: (k,), the untrained logits.
+    gates: (k + 1, modules, rank, rank), those of its k skills, then the task's own, each times its strength. pairs:
+    (k, 2E), [e_d ; v_s] of each skill. prior: (k,), the untrained logits.
     """
 
     example: Example
@@ -53,12 +53,12 @@ class Mixer(nn.Module):
         self.task_logit = nn.Parameter(torch.logit(torch.tensor(settings.task_share), eps=0.02))
 
     def forward(self, one: Mixed) -> torch.Tensor:
-        """The mixture's gates, (modules, rank)."""
+        """The mixture's gates, (modules, rank, rank)."""
         share = self.task_logit.sigmoid()
         if not len(one.prior):
             return one.gates[-1]
         weights = (one.prior + self.network(one.pairs)).softmax(0) * (1 - share)
-        return torch.einsum("k,kmr->mr", torch.cat([weights, share[None]]), one.gates)
+        return torch.einsum("k,kmij->mij", torch.cat([weights, share[None]]), one.gates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ def collect(
         for served, enhanced in items:
             skills = [score.skill for score in decomposer.decompose(enhanced.rewritten)]
             texts = [skill.candidate(enhanced.text) for skill in skills] + [enhanced.text]
-            embeddings = embedder.embed(texts)
-            strengths = [network.strengths.get(name, 1.0) for name in (*(skill.name for skill in skills), TASK)]
+            reading = embedder.read(texts)
+            strengths = network.strengths([*(skill.name for skill in skills), TASK], reading)
             with torch.no_grad():
-                gates = network.gates(embeddings) * torch.tensor(strengths)[:, None, None]
-            pairs = [torch.cat([embeddings[-1], vectors[skill.name]]) for skill in skills]
+                gates = network.gates(reading) * torch.tensor(strengths)[:, None, None, None]
+            pairs = [torch.cat([reading.vectors[-1], vectors[skill.name]]) for skill in skills]
             prior = torch.tensor([settings.gain_scale * skill.gain for skill in skills])
             one = Mixed(served, gates, torch.stack(pairs) if pairs else torch.zeros(0, 2 * embedder.dim), prior)
             (choice if number % KEPT_FOR_CHOICE == 0 else fit).append(one)

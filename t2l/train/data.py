@@ -19,15 +19,20 @@ from pathlib import Path
 
 from t2l.enhancer import apply_rules
 from t2l.evaluate.data import DataError, EvalData, Item, instruction_prefix, is_held_out
-from t2l.skills import load_skills
+from t2l.language import language_of
+from t2l.skills import SkillSet, load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 from t2l.train.families import Item as ProceduralItem
 from t2l.train.families.core import vary
 from t2l.train.families.formats import fitting
+from t2l.train.hints import hints
 from t2l.train.lettered import OWN_CHOICES, ask_for_letter, lettered, own_choices, short_answers
-from t2l.train.replies import read_replies
+from t2l.train.replies import CODE, OPEN, WORKED, read_replies
 
-MAX_PROMPT_CHARS = 450
+MAX_INPUT_CHARS = 450
+"""Of the bare input: measured with their instruction, tasks that need a long one would be left out whole."""
+MAX_PROMPT_CHARS = 800
+"""Of input and instruction, where both are to stand in the prompt."""
 MAX_ANSWER_CHARS = 240
 MIN_ITEMS = 10
 REAL_PLACES = (0.15, 0.35)
@@ -37,6 +42,11 @@ FORMATTED, SHORT_ANSWER = 0.3, 80
 """Share of short real answers (in characters) that get a format from the description."""
 WITH_SIBLING = 0.25
 """Share of real inputs that come under an operation for any text as well."""
+
+SERVED_FORMS = ("{}", "{}", "{}", "{}", "Task: {}", "<task>{}</task>", "You are a helpful assistant. {}")
+"""How a task stands in a system prompt."""
+REPLY = "reply"
+"""The task of a base model's own reply."""
 
 KIND_WEIGHTS = {"quiz": 3}
 """Kinds of procedural input drawn more often than the others (1): binding an option to its letter takes practice."""
@@ -78,7 +88,7 @@ class RealTask:
         if rng.random() < FORMATTED and len(answer) <= SHORT_ANSWER and "\n" not in answer:
             description, answer = _formatted(description, answer, rng)
         system, in_prompt = _placed(description, REAL_PLACES, rng)
-        prompt = item.prompt if in_prompt else self.bare(item)
+        prompt = item.prompt if in_prompt and len(item.prompt) <= MAX_PROMPT_CHARS else self.bare(item)
         found = [Example(self.name, description, system, prompt, answer)]
         if rng.random() < WITH_SIBLING and (sibling := _sibling(self.bare(item), rng)):
             found.append(sibling)
@@ -143,7 +153,9 @@ def real_tasks(folder: Path, split: str, held_out: bool) -> tuple[RealTask, ...]
             continue
         items = data.items(name, split)
         prefix = instruction_prefix([item.bare_prompt for item in items])
-        kept = [i for i in items if len(i.prompt) <= MAX_PROMPT_CHARS and len(i.answer) <= MAX_ANSWER_CHARS]
+        bare = [item.bare_prompt.removeprefix(prefix) for item in items]
+        kept = [item for item, text in zip(items, bare, strict=True)
+                if len(text) <= MAX_INPUT_CHARS and len(item.answer) <= MAX_ANSWER_CHARS]  # fmt: skip
         descriptions = (*info.descriptions, *([info.definition] if info.definition else []))
         if descriptions and len(kept) >= MIN_ITEMS:
             found.append(RealTask(name, descriptions, prefix, tuple(kept)))
@@ -202,18 +214,19 @@ class Mixture:
     A third of the descriptions stand as the pipeline words them, so that the network knows those forms: after the
     enhancer's rules, or in a skill's template. breadth: only the first so many operations of each kind of input, often
     enough to be learnt in a short run; 0 = all. replies: a file of `t2l.train.replies`, of which `replies_share` of
-    the examples are taken. lettered_share: of the examples, real ones as multiple choice (lettered.py).
+    the examples are taken. lettered_share: of the examples, real ones as multiple choice (lettered.py). served_share:
+    of all examples but replies, those that have the description as system text whatever else, as they will be served.
     Raises DataError, and ValueError for shares above 1 together.
     """
 
     def __init__(
         self, folder: Path, seed: int, procedural_share: float, breadth: int = 0, replies: Path | None = None,
-        replies_share: float = 0.0, lettered_share: float = 0.0,
+        replies_share: float = 0.0, lettered_share: float = 0.0, served_share: float = 0.0,
     ) -> None:  # fmt: skip
         self._skills = load_skills(None)
         self._rng = random.Random(seed)
         self._share, self._replies_share = procedural_share, replies_share if replies else 0.0
-        self._lettered_share = lettered_share
+        self._lettered_share, self._served_share = lettered_share, served_share
         if not 0 <= self._replies_share + lettered_share < 1:
             raise ValueError(f"shares {replies_share} of replies and {lettered_share} lettered leave no rest")
         self._real = real_tasks(folder, "train", held_out=False)
@@ -234,19 +247,55 @@ class Mixture:
         while len(drawn) < count:
             (sort,) = self._rng.choices(("reply", "lettered", "procedural", "real"), shares)
             if sort == "reply":
-                drawn.append(Example("reply", *self._rng.choice(self._replies)))
+                drawn.append(Example(REPLY, *self._rng.choice(self._replies)))
             elif sort == "lettered":
                 drawn += self._lettered()
             elif sort == "procedural":
                 drawn += _siblings(self._by_kind, self._rng, 4, PROCEDURAL_PLACES)
             else:
                 drawn += self._rng.choice(self._real).examples(self._rng)
-        return [replace(one, description=self._worded(one.description)) for one in drawn[:count]]
+        return [replace(self._served(one), description=self._worded(one.description)) for one in drawn[:count]]
+
+    def known_descriptions(self, count: int) -> list[str]:
+        """The next `count` English descriptions of procedural tasks, whatever their share in the mixture."""
+        found: list[str] = []
+        while len(found) < count:
+            told = (one.description for one in _siblings(self._by_kind, self._rng, 4))
+            found += [self._as_piped(text) for text in told if language_of(text) == "en"]
+        return found[:count]
+
+    def strange_descriptions(self, count: int) -> list[str]:
+        """Distinct texts that are no English descriptions of procedural tasks, whatever their shares in the mixture:
+        descriptions of `count` real examples, one in five as multiple choice, and half as many system prompts
+        (hints.py, skills.toml, replies.py), each bare, too. Chinese descriptions are among them, whatever they ask: the
+        encoder cannot tell them apart.
+        """
+        skills = self._skills
+        prompts = [*hints(count // 2, self._rng.randrange(2**32)), *OPEN, *WORKED, *CODE, *skills.background]
+        prompts += [hint for skill in skills.skills for hint in skill.exemplars]
+        texts = prompts + [self._as_piped(prompt) for prompt in prompts]
+        for number in range(count if self._real else 0):
+            found = self._lettered() if number % 5 == 0 else []
+            own, *_ = found or self._rng.choice(self._real).examples(self._rng)
+            texts.append(self._as_piped(own.description))
+        for _ in range(count):
+            told = (one.description for one in _siblings(self._by_kind, self._rng, 4))
+            texts += [text for text in told if language_of(text) != "en"]
+        return list(dict.fromkeys(texts))
+
+    def _as_piped(self, text: str) -> str:
+        """Bare, or as one of the pipeline's candidates: after the enhancer's rules, in a skill's template or not."""
+        return self._rng.choice((text, *piped(text, self._skills, self._rng)))
 
     def _lettered(self) -> list[Example]:
         own = self._with_choices and self._rng.random() < OWN_CHOICES
         found = self._rng.choice(self._with_choices if own else self._real).lettered(self._rng)
         return [found] if found else []
+
+    def _served(self, one: Example) -> Example:
+        if one.task == REPLY or self._rng.random() >= self._served_share:
+            return one
+        return replace(one, system=self._rng.choice(SERVED_FORMS).format(one.description))
 
     def _worded(self, description: str) -> str:
         way = self._rng.random()
@@ -269,6 +318,12 @@ class Mixture:
 
     def restore(self, state) -> None:
         self._rng.setstate(state)
+
+
+def piped(text: str, skills: SkillSet, rng: random.Random) -> tuple[str, str]:
+    """A hint as the pipeline gives it to the hypernetwork: after the enhancer's rules, and in a skill's template."""
+    enhanced = apply_rules(text, skills)
+    return enhanced, rng.choice(skills.skills).candidate(enhanced)
 
 
 def dev_examples(

@@ -1,7 +1,7 @@
 """Train the gated hypernetwork: gates listen to descriptions while A and B learn to do the tasks.
 
 Resumable: `state.pt` in the run folder holds weights, optimiser, step and the data stream's state. Warm-up, constant
-learning rate, then a linear decay over the last fifth of `steps`; a run may be resumed with more steps.
+learning rate, then a linear decay over the last `decay_share` of `steps`; a run may be resumed with more steps.
 """
 
 from __future__ import annotations
@@ -20,9 +20,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from t2l import composer
+from adapters.errors import AdapterError
+from adapters.lora import LoraAdapter, LoraDelta
+from adapters.peft_file import read_peft, write_peft
+from t2l import composer, listening
 from t2l.embedder import TextEmbedder
-from t2l.gated import MEAN_GATES, GatedConfig, GateNetwork, load_gated, write_config
+from t2l.gated import (
+    UNCONDITIONAL,
+    GatedConfig,
+    GateNetwork,
+    check_unconditional,
+    load_gated,
+    write_config,
+)
 from t2l.hypernetwork import CheckpointError
 from t2l.train.base import GatedLora, adapted_shapes, answer_logits, load_base
 from t2l.train.batches import Batch, bucketed, collate, tokenize
@@ -33,8 +43,8 @@ from t2l.train.measure import means, steering
 POOL_BATCHES = 8
 """Batches drawn and sorted by length together: less padding, at the price of more even batches."""
 MEAN_OVER = 256
-"""Descriptions over which a checkpoint's gates are averaged."""
-MAY_CHANGE = ("steps", "eval_every", "eval_examples", "save_every", "replies")
+"""Descriptions over which gates are averaged for the unconditional adapter."""
+MAY_CHANGE = ("steps", "decay_share", "eval_every", "eval_examples", "save_every", "replies")
 """Settings that a run may go on with when they are others. Of replies the contents count (`Mixture.digest`)."""
 
 
@@ -47,10 +57,12 @@ class TrainSettings:
     rank: int = 16
     scaling: float = 2.0
     first_layer: int = 8
-    trunk_width: int = 256
+    code_width: int = 256
     lora_lr: float = 5e-4
-    gate_lr: float = 2e-3
+    gate_lr: float = 1e-3
     warmup: int = 30
+    decay_share: float = 0.2
+    """Of the steps, the last, over which the learning rates fall to zero."""
     procedural_share: float = 0.5
     breadth: int = 0
     """Procedural operations of each kind of input, the plainest first; 0 = all."""
@@ -59,8 +71,10 @@ class TrainSettings:
     replies_share: float = 0.1
     lettered_share: float = 0.15
     """Real examples turned into multiple choice (lettered.py)."""
+    served_share: float = 0.0
+    """Examples that have the description as system text whatever else (data.py)."""
     family: Literal["gated", "plain", "generated"] = "gated"
-    """plain: the multi-task LoRA, whose gates all stay 1. generated: a Text-to-LoRA style generator (generated.py)."""
+    """plain: the multi-task LoRA, Z always the identity. generated: a Text-to-LoRA style generator (generated.py)."""
     seed: int = 0
     eval_every: int = 100
     """Steps between measurements on development sets; 0 = none."""
@@ -70,7 +84,7 @@ class TrainSettings:
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
     """Factor on the learning rates at `step` (0-based)."""
-    decay = max(1, settings.steps // 5)
+    decay = max(1, int(settings.steps * settings.decay_share))
     return min(1.0, (step + 1) / settings.warmup, max(0.02, (settings.steps - step) / decay))
 
 
@@ -99,11 +113,11 @@ class Trainer:
         self.shapes = adapted_shapes(self.model, settings.first_layer)
         if settings.family == "generated":
             self.shapes = adapted_only(self.shapes)
-            self.lora = GeneratedLora(self.shapes, settings.rank, settings.scaling, settings.trunk_width, generator)
-            self.gates = CodeNetwork(embedder.dim, settings.trunk_width, len(self.shapes))
+            self.lora = GeneratedLora(self.shapes, settings.rank, settings.scaling, settings.code_width, generator)
+            self.gates = CodeNetwork(embedder.dim, settings.code_width, len(self.shapes))
         else:
             self.lora = GatedLora(self.shapes, settings.rank, settings.scaling, generator)
-            self.gates = GateNetwork(embedder.dim, settings.trunk_width, len(self.shapes), settings.rank)
+            self.gates = GateNetwork(embedder.dim, settings.code_width, len(self.shapes), settings.rank)
         self.lora.to(device).attach(self.model)
         self.gates.to(device)
         self.optimizer = torch.optim.AdamW(
@@ -115,7 +129,7 @@ class Trainer:
         self.mixture = Mixture(
             data, settings.seed, settings.procedural_share, settings.breadth,
             Path(settings.replies) if settings.replies else None, settings.replies_share,
-            settings.lettered_share,
+            settings.lettered_share, settings.served_share,
         )  # fmt: skip
         self._order = random.Random(settings.seed + 1)
         self.step, self.examples_seen, self.tokens_seen, self.seconds = 0, 0, 0, 0.0
@@ -181,10 +195,13 @@ class Trainer:
         }  # fmt: skip
 
     def _gates(self, descriptions: Sequence[str]) -> torch.Tensor:
-        """(batch, modules, rank); codes (batch, modules, trunk_width) of a generated family."""
+        """(batch, modules, rank, rank); codes (batch, modules, code_width) of a generated family."""
         if self.settings.family == "plain":
-            return torch.ones(len(descriptions), len(self.shapes), self.settings.rank, device=self.device)
-        return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
+            same = torch.eye(self.settings.rank, device=self.device)
+            return same.expand(len(descriptions), len(self.shapes), -1, -1)
+        if self.settings.family == "generated":
+            return self.gates(self._embedder.embed(list(descriptions)).to(self.device))
+        return self.gates([states.to(self.device) for states in self._embedder.read(list(descriptions)).tokens])
 
     def evaluate(self, dev: dict[str, list[Example]]) -> dict:
         """The means of `steering`."""
@@ -237,66 +254,85 @@ class Trainer:
     def start_from(self, folder: Path) -> None:
         """Begin at an exported checkpoint's weights instead of at random ones; a run's own `state.pt` goes first.
 
-        A plain multi-task LoRA takes the checkpoint's mean gate into B, so that it starts at its average adapter.
-        Raises CheckpointError.
+        A plain multi-task LoRA begins at the checkpoint's unconditional adapter. Raises CheckpointError.
         """
         if self.settings.family == "generated":
             raise CheckpointError("a Text-to-LoRA style run starts from nothing")
         checkpoint = load_gated(folder, str(self.device))
-        if checkpoint.config.shapes != self.shapes or checkpoint.config.rank != self.settings.rank:
+        plain, own = self.settings.family == "plain", checkpoint.config.rank
+        begin = slice(own, checkpoint.stacked_rank) if plain else slice(0, own)
+        if checkpoint.config.shapes != self.shapes or begin.stop - begin.start != self.settings.rank:
             raise CheckpointError(f"{folder} adapts other layers or another rank than this run")
-        self.gates.load_state_dict(checkpoint.network.state_dict())
-        mean = self._mean_gates()
+        if not plain:
+            self.gates.load_state_dict(checkpoint.network.state_dict())
         with torch.no_grad():
             for index, path in enumerate(self.lora.paths):
-                self.lora.a[index].copy_(checkpoint.lora_a(path))
-                gate = mean[index] if self.settings.family == "plain" else 1
-                self.lora.b[index].copy_(checkpoint.lora_b(path) * gate)
+                a, b = checkpoint.stacked(path)
+                self.lora.a[index].copy_(a[begin])
+                self.lora.b[index].copy_(b[:, begin] * (checkpoint.config.scaling / self.settings.scaling))
 
     @torch.no_grad()
-    def _mean_gates(self) -> torch.Tensor:
-        """(modules, rank): of the gate network, over the mixture's next descriptions."""
-        texts = [example.description for example in self.mixture.draw(MEAN_OVER)]
-        return self.gates(self._embedder.embed(texts).to(self.device)).mean(dim=0)
+    def mean_adapter(self) -> LoraAdapter:
+        """The adapter of the gates' mean over the mixture's next descriptions."""
+        mean = self._gates([example.description for example in self.mixture.draw(MEAN_OVER)]).mean(dim=0)
+        parts = zip(self.lora.paths, self.lora.a, self.lora.b, mean, strict=True)
+        deltas = {path: LoraDelta(a.half().cpu().numpy(), (b @ gates).half().cpu().numpy(), self.settings.scaling)
+                  for path, a, b, gates in parts}  # fmt: skip
+        return LoraAdapter(self._base_digest, deltas)
 
-    def export(self, folder: Path, notes: dict) -> bool:
-        """Write the checkpoint that `t2l.gated.load_gated` reads: float16 A and B, float32 gate network.
+    def export(self, folder: Path, notes: dict, unconditional: LoraAdapter | None = None) -> bool:
+        """Write the checkpoint that `t2l.gated.load_gated` reads: all float16.
 
-        False where the folder has these weights already: it stays as it is, with what was calibrated since.
-        Raises CheckpointError for a generated family, which is there to be compared with and not served.
+        unconditional: what strange texts get; None = `mean_adapter`. False where the folder has these weights already,
+        and the unconditional adapter if one is given: it stays as it is, with what was calibrated since. Raises
+        CheckpointError for an unconditional adapter of other layers, and for a generated family, which is there to be
+        compared with and not served.
         """
         if self.settings.family == "generated":
             raise CheckpointError("a Text-to-LoRA style run is measured (log.jsonl), not exported")
+        if unconditional:
+            check_unconditional(unconditional, self.shapes, Path(UNCONDITIONAL))
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
         for module, a, b in zip(self.lora.paths, self.lora.a, self.lora.b, strict=True):
             tensors[f"lora.{module}.lora_a"] = a.detach().half().cpu()
             tensors[f"lora.{module}.lora_b"] = b.detach().half().cpu()
-        tensors |= {name: tensor.detach().float().cpu() for name, tensor in self.gates.state_dict().items()}
-        path = folder / "model.safetensors"
-        if (folder / "config.json").exists() and _holds(path, tensors):
+        tensors |= {name: tensor.detach().half().cpu() for name, tensor in self.gates.state_dict().items()}
+        path, beside = folder / "model.safetensors", folder / UNCONDITIONAL
+        same = _holds(path, tensors) and (unconditional is None or _is(beside, unconditional))
+        if (folder / "config.json").exists() and same:
             return False
-        if self.settings.family == "gated":
-            tensors[MEAN_GATES] = self._mean_gates().cpu()
         config = GatedConfig(
             self._base_name, self._base_digest, self._embedder.digest, self._embedder.dim, self.settings.rank,
-            self.settings.scaling, self.settings.trunk_width, self.shapes,
+            self.settings.scaling, self.settings.code_width, self.shapes,
             training={"settings": asdict(self.settings) | {"replies": Path(self.settings.replies).name},
                       "examples": self.examples_seen, "tokens": self.tokens_seen,
                       "hours": round(self.seconds / 3600, 2), **notes},
         )  # fmt: skip
-        for other in ("config.json", composer.FILE_NAME):  # another network's, never to stand beside these weights
+        # Another network's, never to stand beside these weights.
+        for other in ("config.json", composer.FILE_NAME, listening.FILE_NAME):
             (folder / other).unlink(missing_ok=True)
         save_file(tensors, folder / "model.safetensors.tmp")
         os.replace(folder / "model.safetensors.tmp", path)
+        beside.mkdir(exist_ok=True)
+        write_peft(unconditional or self.mean_adapter(), beside, self._base_name)
         write_config(folder, {"family": "gated"} | asdict(config))
         return True
 
 
 def _holds(path: Path, tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Whether a file has these tensors, whatever else it has."""
+    """Whether a checkpoint's file has these weights."""
     try:
         stored = load_file(path)
     except (OSError, SafetensorError):
         return False
-    return all(name in stored and torch.equal(stored[name], tensor) for name, tensor in tensors.items())
+    same = stored.keys() == tensors.keys()
+    return same and all(torch.equal(stored[name], tensor) for name, tensor in tensors.items())
+
+
+def _is(folder: Path, adapter: LoraAdapter) -> bool:
+    """Whether a PEFT folder holds this adapter."""
+    try:
+        return read_peft(folder, adapter.base_digest).digest == adapter.digest
+    except AdapterError:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,22 +16,22 @@ from t2l.train.batches import Batch, bucketed, collate, tokenize
 from t2l.train.data import Example
 
 ARMS = ("base", "base-desc", "mt-lora", "own", "other", "gibberish")
-"""base-desc: no adapter, the description as system text. mt-lora: the mean gates, whatever the description."""
+"""base-desc: no adapter, the description as system text. mt-lora: the unconditional adapter, whatever is told."""
 TRAINING_ARMS = ("base", "own", "other", "gibberish")
 
 GatesOf = Callable[[Sequence[str]], torch.Tensor | None]
-"""Descriptions -> gates (k, modules, rank); None = no adapter."""
+"""Descriptions -> gates (k, modules, rank, rank); None = no adapter."""
 
 
 @torch.no_grad()
 def steering(
     model: nn.Module, tokenizer, lora: GatedLora, gates_of: GatesOf, sets: Mapping[str, Sequence[Example]],
     batch_tokens: int, device: str = "cpu", arms: Sequence[str] = TRAINING_ARMS,
-    mean_gates: torch.Tensor | None = None,
+    unconditional: torch.Tensor | None = None,
 ) -> dict[str, dict[str, dict[str, list[float]]]]:  # fmt: skip
     """By set and arm, of each example: `loss` in nats per answer token (end token included) and `exact`, 1 or 0.
 
-    arms: of ARMS; mt-lora needs `mean_gates` (modules, rank). other: the description of an example of another
+    arms: of ARMS; mt-lora needs `unconditional` (modules, rank, rank). other: the description of an example of another
     task (`others`), left out of a set of one task. The same examples under every arm, in the same order, so arms may
     be compared example by example.
     """
@@ -49,11 +50,15 @@ def steering(
             described = [replace(example, description=text) for example, text in told]
             if arm == "base-desc":
                 described = [replace(example, system=example.description) for example in examples]
-            gates = {"base": lambda _: None, "base-desc": lambda _: None,
-                     "mt-lora": lambda found: mean_gates.expand(len(found), -1, -1)}.get(arm, gates_of)  # fmt: skip
+            fixed = {"base": None, "base-desc": None, "mt-lora": unconditional}
+            gates = partial(_same, fixed[arm]) if arm in fixed else gates_of
             losses, exact = example_scores(model, tokenizer, lora, gates, described, batch_tokens, device)
             report[name][arm] = {"loss": losses.tolist(), "exact": exact.tolist()}
     return report
+
+
+def _same(gates: torch.Tensor | None, descriptions: Sequence[str]) -> torch.Tensor | None:
+    return None if gates is None else gates.expand(len(descriptions), -1, -1, -1)
 
 
 def others(tasks: Sequence[str], descriptions: Sequence[str]) -> list[str]:

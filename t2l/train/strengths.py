@@ -1,8 +1,9 @@
-"""How strongly a checkpoint's adapters may act: one strength per skill, from tasks nothing was trained on.
+"""How strongly strange texts' adapters may act: one strength per skill, from tasks nothing was trained on.
 
-An adapter that helps in one skill may harm in another, and a generator cannot know. So each candidate of the pipeline
-(a skill's adapter, the task's own) is tried alone at several strengths, on development rows, as it will be served: the
-hint in the system text, the input in the prompt. 0 is among them.
+The unconditional adapter, which strange texts get, may help in one skill and harm in another. So each candidate of the
+pipeline (a skill's adapter, the task's own) is tried alone with it at several strengths, on development rows, as it
+will be served: the hint in the system text, the input in the prompt. 0 is among them. A text that is followed has its
+adapter at full strength, which its own gates decide.
 """
 
 from __future__ import annotations
@@ -70,13 +71,19 @@ def _spread(tasks: Sequence[Sequence[Example]], count: int) -> list[Example]:
 def calibrate(
     network: GatedHypernetwork, gguf: Path, embedder, candidates: Mapping[str, Sequence[Example]], device: str = "cpu"
 ) -> dict[str, Calibration]:
-    """The strength of each skill that has candidates. See `choose`."""
+    """The strength of each skill that has candidates enough which are not followed wholly. See `choose`."""
+    heard = {skill: _strange(network, embedder, given) for skill, given in candidates.items()}
+    candidates = {skill: given for skill, given in heard.items() if len(given) >= MIN_ITEMS}
     model, tokenizer = load_base(gguf, device)
     lora = GatedLora.of(network).to(device)
     lora.attach(model)
 
     def at(strength: float) -> GatesOf:
-        return lambda texts: strength * network.gates(embedder.embed(list(texts))) if strength else None
+        def gates_of(texts: Sequence[str]) -> torch.Tensor:
+            reading = embedder.read(list(texts))
+            return network.factors(reading.vectors, strength).to(device)[:, None, None, None] * network.gates(reading)
+
+        return gates_of
 
     work = sum(map(len, candidates.values())) * len(STRENGTHS)
     found = {}
@@ -91,6 +98,12 @@ def calibrate(
             tasks = len({one.task for one in given})
             found[skill] = Calibration(len(given), tasks, means, choose(by_strength))
     return found
+
+
+def _strange(network: GatedHypernetwork, embedder, given: Sequence[Example]) -> list[Example]:
+    """Those that a strength makes a difference to."""
+    shares = network.shares(embedder.embed([one.description for one in given]))
+    return [one for one, share in zip(given, shares.tolist(), strict=True) if share < 1]
 
 
 def choose(losses: torch.Tensor) -> float:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from adapters.errors import AdapterCorrupt, AdapterNotFound, CacheCorrupt, Cache
 from adapters.gguf_file import BaseModel
 from adapters.index import VectorIndex
 from adapters.migrations import MIGRATIONS
-from adapters.rows import Feedback
+from adapters.rows import Feedback, Rows
 from adapters.store import Store, StoredAdapter
 from tests.adapters.tiny import make_adapter, make_card, write_base
 
@@ -145,6 +146,73 @@ def test_several_hints_may_lead_to_one_adapter_and_go_with_it(cache, put):
     assert cache.check().ok
 
 
+def test_hints_that_share_weights_have_cards_of_their_own_and_no_tenant_sees_anothers(cache, put, tmp_path):
+    """Texts that the hypernetwork does not know get one adapter: its card told the first tenant's hint to all."""
+    first, second = put("mine", 0.0), put("yours", 1.0, tenant="you")
+    assert first.digest == second.digest
+    assert (first.card.hint, second.card.hint) == ("mine", "yours")
+    for opened in (cache, open_cache(tmp_path)):
+        for tenant, hint in (("me", "mine"), ("you", "yours")):
+            assert opened.lookup(key(hint, tenant), never, 0.9, anything).stored.card.hint == hint
+            assert opened.get(first.digest, tenant).card.hint == hint
+            assert opened.use(first.digest, tenant).card.hint == hint
+    put("mine again", 2.0)
+    assert cache.get(first.digest, "me").card.hint == "mine again", "the newest"
+    assert cache.get(first.digest).card.hint == "mine again"
+    near = cache.lookup(key("mine, almost"), lambda: direction(0.01), 0.9, anything)
+    assert (near.source, near.stored.card.hint) == ("semantic", "mine")
+
+
+def test_rows_of_an_earlier_version_have_the_folders_card_unless_it_is_anothers(tmp_path, base, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("adapters.migrations.MIGRATIONS", MIGRATIONS[:1])
+        Rows(tmp_path / "cache.db").close()
+    card = replace(make_card(base, "mine"), enhanced="MINE", weights={"task": 1.0})
+    digest = Store(tmp_path / "store").put(make_adapter(base), card, base).digest
+    with sqlite3.connect(tmp_path / "cache.db") as old:
+        old.execute("INSERT INTO adapters VALUES (?, 'b', 9, 0, 0, 0, 0)", [digest])
+        for tenant, hint in (("me", "mine"), ("you", "yours")):
+            one = key(hint, tenant)
+            values = [one.exact, one.partition, tenant, hint, digest, direction(0).tobytes()]
+            old.execute("INSERT INTO hints VALUES (NULL, ?, ?, ?, ?, ?, ?, 0)", values)
+    cache = open_cache(tmp_path)
+    yours = cache.get(digest, "you").card
+    assert cache.get(digest, "me").card == card
+    assert (yours.hint, yours.enhanced, yours.weights) == ("yours", "", {})
+
+
+def test_a_card_that_cannot_be_read_is_lost_but_not_the_adapter(cache, put, caplog):
+    stored = put("a hint")
+    with sqlite3.connect(cache._rows.path) as other:
+        other.execute("UPDATE hints SET card = '{}'")
+    assert cache.get(stored.digest, "me") == stored, "the folder has it, too"
+    assert "the card of hint 1 is lost" in caplog.text
+
+
+def test_the_folder_tells_the_newest_hint_and_none_of_who_has_left(cache, put, tmp_path):
+    """Exports copy the folder: a deleted hint lived on in it."""
+    store = Store(tmp_path / "store")
+    digest = put("mine", 0.0).digest
+    put("yours", 1.0, tenant="you")
+    assert store.get(digest).card.hint == "yours"
+    cache.delete(digest, "you")
+    assert store.get(digest).card.hint == "mine"
+    assert "yours" not in (store.folder / digest / "card.json").read_text()
+
+
+def test_of_the_hints_that_lead_to_one_adapter_the_oldest_go(cache, put, monkeypatch):
+    """Strange hints all lead to a few adapters, whose bytes bound nothing then."""
+    monkeypatch.setattr("adapters.cache.HINTS_KEPT", 2)
+    digest = put("a", 0.0).digest
+    put("another", 2.0, seed=5)
+    put("b", 0.5)
+    put("c", 1.0)
+    assert [hint.hint for hint in cache.hints(digest)] == ["b", "c"]
+    assert cache.lookup(key("a"), lambda: direction(0), 0.99, anything) is None
+    assert cache.lookup(key("another"), never, 0.99, anything) is not None
+    assert cache.check().ok
+
+
 def test_a_hint_stored_by_two_processes_keeps_the_first_adapter(cache, put, base, tmp_path):
     """The second once took the hint over: the first's adapter, of no hint then, was shown to every tenant."""
     first, other = put("add", seed=0), open_cache(tmp_path)
@@ -199,11 +267,10 @@ def test_hits_are_counted_per_adapter(cache, put):
     assert row.last_used > row.created
 
 
-def test_a_tenant_sees_its_own_adapters_and_those_of_no_hint(cache, put, base):
+def test_a_tenant_sees_its_own_adapters(cache, put):
     mine, yours = put("a", seed=1), put("b", seed=2, tenant="you")
-    given = cache.put(make_adapter(base, 3), make_card(base), base)
-    assert {row.digest for row in cache.adapters("me")} == {mine.digest, given.digest}
-    assert {row.digest for row in cache.adapters()} == {mine.digest, yours.digest, given.digest}
+    assert {row.digest for row in cache.adapters("me")} == {mine.digest}
+    assert {row.digest for row in cache.adapters()} == {mine.digest, yours.digest}
     assert cache.get(mine.digest, "me") == mine
     for ask in (cache.get, cache.use):
         with pytest.raises(AdapterNotFound, match=yours.digest):

@@ -52,7 +52,7 @@ def test_the_same_adapter_is_not_written_twice(store: Store, base: BaseModel):
     first = store.put(make_adapter(base), make_card(base, "first"), base)
     inode = first.gguf_path.stat().st_ino
     second = store.put(make_adapter(base), make_card(base, "second"), base)
-    assert second.card.hint == "first"
+    assert second.card.hint == store.get(first.digest).card.hint == "second", "the card of who came last"
     assert second.gguf_path.stat().st_ino == inode
 
 

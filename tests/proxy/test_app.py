@@ -295,6 +295,8 @@ def test_an_adapter_can_be_downloaded_and_nothing_stays_behind(client, tmp_path,
     with zipfile.ZipFile(io.BytesIO(peft.content)) as packed:
         wanted = ["adapter_config.json", "adapter_model.safetensors", "card.json"]
         assert sorted(packed.namelist()) == [f"{digest}/{name}" for name in wanted]
+        told = json.loads(packed.read(f"{digest}/card.json"))
+        assert told["hint"] == "write code", "the asker's card, not the folder's, which may be another tenant's"
     assert not list(packing.iterdir())
     for wanted, status in (("bytes=0-9", 206), ("bytes=99999999-", 416), ("x", 400)):
         assert client.get(f"/v1/adapters/{digest}/download", headers={"range": wanted}).status_code == status

@@ -26,7 +26,20 @@ def test_vectors_equal_those_of_sentence_transformers(minilm: Embedder) -> None:
     assert (minilm.embed(TEXTS) - want).abs().max() < 1e-5
     foreign = embedder_module._Foreign(packaged_folder())
     assert foreign.dim == minilm.dim
-    assert torch.allclose(foreign.encode(TEXTS), want, atol=1e-5)
+    theirs, ours = foreign.encode(TEXTS), minilm.read(TEXTS)
+    assert torch.allclose(theirs.vectors, want, atol=1e-5)
+    for states, expected in zip(ours.tokens, theirs.tokens, strict=True):
+        assert torch.allclose(states, expected, atol=1e-4)
+
+
+def test_vectors_are_the_means_of_the_tokens_read_in_order_windows_included(minilm: Embedder) -> None:
+    reading = minilm.read([*TEXTS, "word " * 600])
+    assert [len(states) for states in reading.tokens] == [minilm.count_tokens([t]) for t in (*TEXTS, "word " * 600)]
+    for vector, states in zip(reading.vectors, reading.tokens, strict=True):
+        assert torch.allclose(torch.nn.functional.normalize(states.mean(0), dim=0), vector, atol=1e-5)
+    picked = reading.rows([3, 0])
+    assert torch.equal(picked.vectors, reading.vectors[[3, 0]])
+    assert torch.equal(picked.tokens[1], reading.tokens[0])
 
 
 def test_vectors_have_unit_length_and_do_not_depend_on_their_batch(minilm: Embedder) -> None:
@@ -92,4 +105,4 @@ def test_many_texts_go_in_batches_and_keep_their_places(minilm: Embedder, monkey
     monkeypatch.setattr(minilm._encoder, "encode", lambda some: sizes.append(len(some)) or encode(some))
     found = minilm.embed(texts)
     assert sum(sizes) == 40 and max(sizes) <= BATCH_WINDOWS and len(sizes) > 2
-    torch.testing.assert_close(found[[0, 5, 39]], encode([texts[0], texts[5], texts[39]]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[[0, 5, 39]], encode([texts[0], texts[5], texts[39]]).vectors, atol=1e-5, rtol=0)

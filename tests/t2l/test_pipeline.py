@@ -1,6 +1,6 @@
 """The whole path from a task to one adapter, with the real embedder and skills and a hypernetwork of a few lines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from adapters.lora import LoraAdapter, LoraDelta
 from t2l.composer import TASK, ComposerError
-from t2l.embedder import Embedder
+from t2l.embedder import Embedder, Reading
 from t2l.enhancer import RewriteFailed
 from t2l.pipeline import Adaptation, Et2l, NoSkill, NothingToAdapt, open_et2l
 from t2l.skills import SkillsError
@@ -26,13 +26,17 @@ class TinyHypernetwork:
     embedding_dim = 384
 
     def __init__(self, strengths: Mapping[str, float] = {}) -> None:
-        self.strengths = strengths
+        self._strengths = strengths
         self.calls: list[torch.Tensor] = []
 
-    def generate(self, task_embeddings: torch.Tensor) -> tuple[LoraAdapter, ...]:
-        self.calls.append(task_embeddings)
+    def strengths(self, names: Sequence[str], tasks: Reading) -> tuple[float, ...]:
+        assert len(names) == len(tasks.vectors)
+        return tuple(self._strengths.get(name, 1.0) for name in names)
+
+    def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
+        self.calls.append(tasks.vectors)
         one = np.ones((1, 1), np.float32)
-        return tuple(LoraAdapter("base", {"x": LoraDelta(row[None], one, 1.0)}) for row in task_embeddings.numpy())
+        return tuple(LoraAdapter("base", {"x": LoraDelta(row[None], one, 1.0)}) for row in tasks.vectors.numpy())
 
 
 def pipeline(minilm: Embedder, hypernetwork: TinyHypernetwork, folder: Path, mode: str = "learned", **more) -> Et2l:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from proxy.commands import t2l as command
 from t2l.checkpoint import open_hypernetwork, open_text_embedder, trained_template
+from t2l.embedder import Reading
 from t2l.hypernetwork import CheckpointError
 from t2l.sakana import load_sakana
 from t2l.sakana_check import TOLERANCE, check_parity
@@ -266,14 +267,14 @@ def test_adapters_that_are_not_numbers_are_no_parity(tmp_path):
 @pytest.mark.parametrize(("rslora", "scaling"), [(True, 6 / 3**0.5), (False, 2.0)])
 def test_the_scaling_follows_rslora(tmp_path, rslora, scaling):
     network = load_sakana(write_checkpoint(tmp_path, adapter={"use_rslora": rslora}))
-    (adapter,) = network.generate(torch.randn(1, EMBEDDING))
+    (adapter,) = network.generate(Reading(torch.randn(1, EMBEDDING)))
     assert {delta.scaling for delta in adapter.deltas.values()} == {scaling}
 
 
 def test_generate_takes_unit_embeddings_and_gives_the_network_the_length_it_was_trained_on(tmp_path):
     network = load_sakana(write_checkpoint(tmp_path))
     unit = torch.nn.functional.normalize(torch.randn(1, EMBEDDING), dim=-1)
-    (ours,) = network.generate(unit)
+    (ours,) = network.generate(Reading(unit))
     (reference,) = network.generate_raw(unit * EMBEDDING**0.5)
     for path, delta in ours.deltas.items():
         np.testing.assert_allclose(delta.b, reference.deltas[path].b, rtol=1.3e-6, atol=1e-5)
@@ -282,8 +283,8 @@ def test_generate_takes_unit_embeddings_and_gives_the_network_the_length_it_was_
 def test_a_batch_gives_the_adapters_that_single_tasks_give(tmp_path):
     network = load_sakana(write_checkpoint(tmp_path, VARIANTS["M"]))
     embeddings = torch.randn(3, EMBEDDING)
-    batch = network.generate(embeddings)
-    (single,) = network.generate(embeddings[1:2])
+    batch = network.generate(Reading(embeddings))
+    (single,) = network.generate(Reading(embeddings[1:2]))
     for path, delta in single.deltas.items():
         np.testing.assert_allclose(batch[1].deltas[path].a, delta.a, rtol=1.3e-6, atol=1e-5)
 
@@ -299,7 +300,7 @@ def test_the_multi_task_adapter_is_the_offset_and_its_absence_is_said(tmp_path):
 
 def test_embeddings_of_another_width_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"want \(k, 11\)"):
-        load_sakana(write_checkpoint(tmp_path)).generate(torch.zeros(1, 12))
+        load_sakana(write_checkpoint(tmp_path)).generate(Reading(torch.zeros(1, 12)))
 
 
 def test_the_digest_changes_with_weights_and_with_configuration(tmp_path):
@@ -347,7 +348,7 @@ def test_an_older_file_without_any_target_statistics_loads_where_nothing_reads_t
     drop = lambda w: {k: v for k, v in w.items() if "recon_target" not in k}  # noqa: E731
     folder = write_checkpoint(tmp_path / "sft")
     edit_weights(folder, drop)
-    assert load_sakana(folder).generate(torch.ones(1, EMBEDDING))
+    assert load_sakana(folder).generate(Reading(torch.ones(1, EMBEDDING)))
     folder = write_checkpoint(tmp_path / "z", VARIANTS["recon z-scored"])
     edit_weights(folder, drop)
     with pytest.raises(CheckpointError, match="missing mean_recon_target"):

@@ -19,7 +19,7 @@ from proxy.eval_backend import EngineBackend
 from t2l.embedder import open_embedder
 from t2l.evaluate.backend import BackendError
 from t2l.evaluate.torch_backend import TorchBackend
-from t2l.gated import GateNetwork
+from t2l.gated import UNCONDITIONAL, GateNetwork
 
 HIDDEN, KV, LAYERS, RANK = 64, 32, 2, 4
 ARMS = "base,base-desc,3-shot,mt-lora,mt-lora-desc,t2l,t2l-other,t2l-gibberish,oracle,et2l"
@@ -54,7 +54,7 @@ def write_checkpoint(folder: Path, base: BaseModel) -> Path:
     folder.mkdir()
     config = {
         "family": "gated", "base_name": "tiny", "base_digest": base.digest, "embedder_digest": embedder.digest,
-        "embedding_dim": embedder.dim, "rank": RANK, "scaling": 0.3, "trunk_width": 8, "shapes": shapes(),
+        "embedding_dim": embedder.dim, "rank": RANK, "scaling": 0.3, "code_width": 8, "shapes": shapes(),
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     generator = torch.Generator().manual_seed(0)
@@ -66,6 +66,8 @@ def write_checkpoint(folder: Path, base: BaseModel) -> Path:
     for path, (rows, columns) in shapes().items():
         tensors[f"lora.{path}.lora_a"] = torch.randn(RANK, columns, generator=generator).half()
         tensors[f"lora.{path}.lora_b"] = torch.randn(rows, RANK, generator=generator).half()
+    (folder / UNCONDITIONAL).mkdir()
+    write_peft(random_adapter(base), folder / UNCONDITIONAL, "tiny")
     save_file(tensors, folder / "model.safetensors")
     return folder
 

@@ -12,7 +12,7 @@ from t2l.train import composer
 from t2l.train.composer import Mixed, Mixer, train_composer
 from t2l.train.data import Example
 from tests.t2l.train.test_hypernet import WordEmbedder, tiny_base
-from tests.t2l.train.test_strengths import checkpoint
+from tests.t2l.train.test_strengths import checkpoint, listen_to
 
 SETTINGS = ComposerSettings(task_share=0.3)
 NAMES = ("up", "down")
@@ -24,15 +24,18 @@ def network(tmp_path):
 
 
 def mixed(network, example: Example, texts=("say up", "say down")) -> Mixed:
-    embeddings = WordEmbedder().embed([*texts, example.description])
-    gates = network.network(embeddings).detach()
+    reading = WordEmbedder().read([*texts, example.description])
+    gates = network.gates(reading).detach()
     vectors = WordEmbedder().embed(list(NAMES))
-    pairs = torch.stack([torch.cat([embeddings[-1], vector]) for vector in vectors])
+    pairs = torch.stack([torch.cat([reading.vectors[-1], vector]) for vector in vectors])
     return Mixed(example, gates, pairs, torch.tensor([0.4, 0.1]))
 
 
-def test_the_mixture_is_the_composers(network):
+@pytest.mark.parametrize("listening", [False, True])
+def test_the_mixture_is_the_composers(tmp_path, listening):
     """Its gates, put into the network's adapter, equal the pipeline's stack of weighted adapters."""
+    folder = checkpoint(tmp_path / "checkpoint")
+    network = load_gated(listen_to(folder, "left", 0.3, 0.9) if listening else folder)
     one = mixed(network, Example("t", "go left", "", "one", "left"))
     f_w = start_network(WordEmbedder.dim, SETTINGS)
     torch.nn.init.normal_(f_w.outer.weight)
@@ -40,10 +43,11 @@ def test_the_mixture_is_the_composers(network):
     vectors = dict(zip(NAMES, WordEmbedder().embed(list(NAMES)), strict=True))
     gains = {name: float(logit) / SETTINGS.gain_scale for name, logit in zip(NAMES, one.prior, strict=True)}
     weights = Composer(f_w, SETTINGS, vectors, gains).weights(WordEmbedder().embed(["go left"])[0], NAMES)
-    parts = network.generate(WordEmbedder().embed(["say up", "say down", "go left"]))
+    parts = network.generate(WordEmbedder().read(["say up", "say down", "go left"]))
     whole = concat(parts, [weights[name] for name in (*NAMES, TASK)])
-    for path, row in zip(network.config.shapes, gates, strict=True):
-        expected = (network.lora_b(path) * row) @ network.lora_a(path).float()
+    for path, core in zip(network.config.shapes, gates, strict=True):
+        a, b = network.stacked(path)
+        expected = b @ core @ a.float()
         ours = torch.from_numpy(whole.deltas[path].weight())
         torch.testing.assert_close(ours, expected, atol=5e-3, rtol=2e-2)
 
@@ -56,10 +60,10 @@ def test_a_task_without_skills_gets_its_own_adapter(network):
 
 def test_training_lowers_the_loss_and_is_repeatable(network, tmp_path, monkeypatch):
     monkeypatch.setattr(composer, "load_base", tiny_base)
-    monkeypatch.setattr(composer, "LEARNING_RATE", 0.05)
+    monkeypatch.setattr(composer, "LEARNING_RATE", 0.01)
     given = [mixed(network, Example("t", "go left", "", "one " * n, "left")) for n in (1, 2, 3)]
-    given = [replace(one, gates=one.gates * torch.tensor([0.0, 4.0, -4.0])[:, None, None]) for one in given]
-    runs = [train_composer(network, tmp_path / "x.gguf", given, given, SETTINGS, 40, 3, 1) for _ in range(2)]
+    given = [replace(one, gates=one.gates * torch.tensor([0.0, 4.0, -4.0])[:, None, None, None]) for one in given]
+    runs = [train_composer(network, tmp_path / "x.gguf", given, given, SETTINGS, 100, 3, 1) for _ in range(2)]
     assert runs[0].trained < runs[0].untrained - 0.01
     assert runs[0].network is not None and runs[0].task_share != pytest.approx(SETTINGS.task_share, abs=1e-3)
     assert runs[0].trained == runs[1].trained

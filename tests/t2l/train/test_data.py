@@ -7,7 +7,10 @@ from collections import Counter
 import pytest
 
 from t2l.evaluate.data import DataError, Item
+from t2l.language import language_of
+from t2l.skills import load_skills
 from t2l.train.data import (
+    MAX_PROMPT_CHARS,
     PROCEDURAL_PLACES,
     REAL_PLACES,
     Mixture,
@@ -16,6 +19,7 @@ from t2l.train.data import (
     lettered_examples,
     real_tasks,
 )
+from t2l.train.replies import OPEN
 
 ITEM = Item("t", "1", "train", "Say the colour.\n\nThe sky over Rome?", ("blue",), meta={"input_start": 17})
 TASK = RealTask("t", ("Name the colour.",), "", (ITEM,))
@@ -120,6 +124,33 @@ def test_a_folder_with_nothing_to_train_on_is_refused_unless_nothing_is_drawn_fr
     assert len(Mixture(folder, 3, 1.0, 4).draw(20)) == 20
 
 
+def test_known_descriptions_are_english_procedural_ones_whatever_their_share(folder):
+    mixture = Mixture(folder, 0, 0.0)
+    found = mixture.known_descriptions(300)
+    assert len(found) == 300
+    assert {language_of(text) for text in found} == {"en"}
+    assert not set(found) & {text for task in real_tasks(folder, "train", False) for text in task.descriptions}
+
+
+def test_strange_descriptions_are_those_of_real_tasks_and_of_hints(folder):
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    told = (json.dumps(row | {"answer": f"town {i}"}) + "\n" for i, row in enumerate(rows))  # answers to choose between
+    (folder / "rows.jsonl").write_text("".join(told))
+    found = Mixture(folder, 0, 1.0).strange_descriptions(60)
+    skills = load_skills(None)
+    hints_of_all_sorts = {skills.skills[0].exemplars[0], skills.background[0], OPEN[0]}
+    assert hints_of_all_sorts <= set(found)
+    starts = tuple(skill.candidate("") for skill in skills.skills)
+    assert sum(text.startswith(starts) for text in found) > len(found) / 10, "as the pipeline's candidates are worded"
+    assert any(language_of(text) != "en" for text in found), "to the encoder all Chinese is alike"
+    assert len(set(found)) == len(found)
+    (task,) = real_tasks(folder, "train", False)
+    assert any(text in one for one in found for text in task.descriptions)
+    asked = [one for one in found if any(text in one for text in task.descriptions)]
+    assert any("option" in one.lower() or "letter" in one.lower() for one in asked)
+
+
+
 def test_shares_above_one_are_refused(folder):
     with pytest.raises(ValueError, match="leave no rest"):
         Mixture(folder, 3, 0.5, 4, folder / "replies.jsonl.kept", 0.6, 0.5)
@@ -127,6 +158,28 @@ def test_shares_above_one_are_refused(folder):
 
 def test_without_a_file_there_are_no_replies(folder):
     assert all(example.task != "reply" for example in Mixture(folder, 3, 0.5, 4).draw(500))
+
+
+def test_of_examples_to_be_served_the_share_asked_for_has_the_description_as_a_hint_but_replies_their_own(folder):
+    drawn = Mixture(folder, 3, 0.5, 4, folder / "replies.jsonl.kept", 0.2, 0.2, served_share=1.0).draw(400)
+    replies = [one for one in drawn if one.task == "reply"]
+    assert replies and {one.system for one in replies} == {""}
+    others = [one for one in drawn if one.task != "reply"]
+    assert all(one.system for one in others)
+    assert any(one.system.startswith("Task: ") for one in others)
+    told = [one for one in others if one.system == one.description]
+    assert len(told) > len(others) / 4, "bare, where the description is not worded anew"
+
+
+def test_inputs_are_measured_without_their_instruction(folder):
+    """Tasks whose instruction is long were left out whole."""
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    long = "Do as the following says. " * 40
+    told = [row | {"prompt": f"{long}\n\n{row['prompt']}", "meta": {"input_start": len(long) + 2}} for row in rows]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+    assert len(real_tasks(folder, "train", False)[0].items) == len(rows)
+    drawn = Mixture(folder, 3, 0.0).draw(300)
+    assert max(len(one.prompt) for one in drawn) <= MAX_PROMPT_CHARS
 
 
 def test_some_procedural_instructions_stand_in_the_system_text(folder):

@@ -1,17 +1,21 @@
 """t2l/train/strengths.py: what is measured, what is chosen, what is written."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from adapters.lora import LoraAdapter, LoraDelta
+from adapters.peft_file import write_peft
 from t2l.composer import TASK
 from t2l.decomposer import Decomposer
 from t2l.embedder import open_embedder
 from t2l.enhancer import Enhancer
 from t2l.exemplars import Exemplars
-from t2l.gated import GateNetwork, load_gated
+from t2l.gated import UNCONDITIONAL, GateNetwork, load_gated
+from t2l.listening import Classifier, Listening, save_listening
 from t2l.skills import load_skills
 from t2l.train import strengths
 from t2l.train.base import adapted_shapes, answer_loss
@@ -70,36 +74,54 @@ def checkpoint(folder):
     shapes = adapted_shapes(model, 1)
     network = GateNetwork(WordEmbedder.dim, 4, len(shapes), 2)
     generator = torch.Generator().manual_seed(0)
-    tensors = {name: torch.randn(value.shape, generator=generator) for name, value in network.state_dict().items()}
+    shaped = network.state_dict().items()
+    tensors = {name: torch.randn(value.shape, generator=generator) * 0.3 for name, value in shaped}
     for path, (rows, columns) in shapes.items():
         tensors[f"lora.{path}.lora_a"] = torch.randn(2, columns, generator=generator).half()
         tensors[f"lora.{path}.lora_b"] = torch.randn(rows, 2, generator=generator).half()
-    folder.mkdir()
+    strange = {path: LoraDelta(torch.randn(3, columns, generator=generator).half().numpy(),
+                               torch.randn(rows, 3, generator=generator).half().numpy(), 1.0)
+               for path, (rows, columns) in shapes.items()}  # fmt: skip
+    (folder / UNCONDITIONAL).mkdir(parents=True)
+    write_peft(LoraAdapter("base", strange), folder / UNCONDITIONAL, "tiny")
     save_file(tensors, folder / "model.safetensors")
     config = {
         "family": "gated", "base_name": "tiny", "base_digest": "b" * 64, "embedder_digest": "e" * 64,
-        "embedding_dim": WordEmbedder.dim, "rank": 2, "scaling": 1.0, "trunk_width": 4, "shapes": shapes,
+        "embedding_dim": WordEmbedder.dim, "rank": 2, "scaling": 1.0, "code_width": 4, "shapes": shapes,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config | {"training": {"steps": 3}}))
     return folder
 
 
+def listen_to(folder, word: str, low: float, high: float):
+    """A checkpoint that follows texts by their cosine to a word's, from low to high."""
+    classifier = Classifier(WordEmbedder.dim)
+    for parameter in classifier.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():  # GELU of a large number is the number
+        classifier[0].weight[0], classifier[2].weight[0, 0] = 1000 * WordEmbedder().embed([word])[0], 0.001
+    save_listening(Listening(classifier, low, high), folder)
+    return folder
+
+
 def test_strength_zero_is_the_bare_model_and_every_other_strength_is_another_model(tmp_path, monkeypatch):
     monkeypatch.setattr(strengths, "load_base", tiny_base)
-    network = load_gated(checkpoint(tmp_path / "checkpoint"))
+    network = load_gated(listen_to(checkpoint(tmp_path / "checkpoint"), "left", 0.5, 0.6))
     given = [
-        Example("t", "left", "say left", prompt, answer)
+        Example("t", "down", "say left", prompt, answer)
         for prompt, answer in (("one two", "left"), ("two", "up down"), ("one one one", "right"))
-    ]
-    (found,) = calibrate(network, tmp_path / "x.gguf", WordEmbedder(), {"skill": given}).values()
-    assert found.examples == 3 and found.tasks == 1
+    ] * 4
+    known = [replace(one, description="left") for one in given]
+    candidates = {"skill": given + known, "known": known}
+    ((skill, found),) = calibrate(network, tmp_path / "x.gguf", WordEmbedder(), candidates).items()
+    assert (skill, found.examples, found.tasks) == ("skill", 12, 1), "a strength is of what is strange alone"
     assert len(set(found.losses)) == len(STRENGTHS)
     model, tokenizer = tiny_base()
     bare = []
     for one in given:
         batch = collate([tokenize(tokenizer, one)])
         bare.append(answer_loss(model, batch.ids, batch.mask, batch.answer).mean().item())
-    assert found.losses[0] == pytest.approx(sum(bare) / 3, abs=1e-4)
+    assert found.losses[0] == pytest.approx(sum(bare) / 12, abs=1e-4)
 
 
 def test_the_choice_is_written_into_the_checkpoint_and_loads(tmp_path):
@@ -107,10 +129,10 @@ def test_the_choice_is_written_into_the_checkpoint_and_loads(tmp_path):
     before = load_gated(folder).digest
     write_strengths(folder, {"maths": Calibration(5, 2, (1.0, 0.9, 0.8, 0.9, 1.2), 0.5)})
     network = load_gated(folder)
-    assert network.strengths == {"maths": 0.5}
+    assert network.config.strengths == {"maths": 0.5}
     write_strengths(folder, {"code": Calibration(5, 2, (1.0, 0.9, 0.8, 0.9, 1.2), 1.0)})
     network = load_gated(folder)
-    assert network.strengths == {"maths": 0.5, "code": 1.0}, "what was not measured keeps its strength"
+    assert network.config.strengths == {"maths": 0.5, "code": 1.0}, "what was not measured keeps its strength"
     assert network.config.training["steps"] == 3
     assert network.config.training["strengths"]["maths"]["loss"]["0.5"] == 0.8
     assert network.digest != before, "caches must not serve adapters of other strengths"
