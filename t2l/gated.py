@@ -12,7 +12,7 @@ them keeps the rank: sum_i w_i B Z_i A = B (sum_i w_i Z_i) A.
 `read` is a few attention heads over the encoder's token states, and everything after it is linear but for the bound:
 what a head finds in one part of a description ("the second word") adds to what another finds elsewhere ("as JSON"), so
 that parts never seen together still say the same. Text-to-LoRA (Charakorn et al. 2025, section 3) reads one sentence
-vector and generates A and B themselves; docs/results.md compares the two.
+vector and generates A and B themselves; docs/results-attempts.md compares the two.
 
 To a text unlike those of the training the network has nothing to say but noise. Such a text gets the checkpoint's
 unconditional adapter, a LoRA of its own (A', B'), and one in between a part of both, in a stack:
