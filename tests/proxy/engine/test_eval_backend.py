@@ -157,7 +157,7 @@ def test_the_command_runs_every_arm_on_a_strangers_folder_and_prints_the_promise
     )
     for task in ("pick", "echo"):
         (tmp_path / "oracle" / task).mkdir(parents=True)
-        write_peft(random_adapter(base), tmp_path / "oracle" / task, "tiny")
+        write_peft(random_adapter(base, seed=1), tmp_path / "oracle" / task, "tiny")
     for key, value in {
         "MODEL__PATH": tiny_model_path, "ENGINE__THREADS": 1, "ENGINE__CONTEXT_TOKENS": 2048,
         "ENGINE__MAX_SEQUENCES": 4,
