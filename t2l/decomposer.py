@@ -48,8 +48,11 @@ class Decomposer:
         self._exemplars = exemplars
 
     def decompose(self, task: str) -> tuple[SkillScore, ...]:
-        """The skills whose score exceeds their tau, highest score first; empty when the task needs none."""
-        return select(self.score(task))
+        """The skills whose score exceeds their tau, highest score first; empty when the task needs none.
+
+        A text that says only how to answer ("Reply in JSON.") needs none, whatever the scores: the model does it.
+        """
+        return () if self.skills.says_only_how(plain(task)) else select(self.score(task))
 
     def score(self, task: str) -> tuple[SkillScore, ...]:
         """Every skill's score, in the skills' order. A skill whose activity the task refuses scores 0."""

@@ -16,6 +16,7 @@ from typing import Any
 DEFAULT_SKILLS = Path(__file__).with_name("skills.toml")
 TASK_SLOT = "{task}"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LETTER = re.compile(r"[^\W_]")
 
 
 class SkillsError(Exception):
@@ -82,12 +83,18 @@ class SkillSet:
 
     background: tuple[str, ...]
     """Exemplars of hints that need no skill at all."""
+    form: re.Pattern[str]
+    """Words that say how to answer and nothing of what."""
     skills: tuple[Skill, ...]
     digest: str
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(skill.name for skill in self.skills)
+
+    def says_only_how(self, text: str) -> bool:
+        """Whether a text that `language.plain` has folded names a form for the answer and no task."""
+        return not _LETTER.search(self.form.sub("", text))
 
     def pick(self, names: Sequence[str]) -> tuple[Skill, ...]:
         """The skills of those names, in the file's order. Raises SkillsError for one that does not exist."""
@@ -106,11 +113,11 @@ def load_skills(path: Path | None = None) -> SkillSet:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise SkillsError(f"{path}: {exc}") from exc
     weights = _weights(tables.pop("weights", None))
-    background = _background(tables.pop("background", None))
+    background, form = _background(tables.pop("background", None))
     if not tables:
         raise SkillsError(f"{path.name}: no skill in it")
     skills = tuple(_skill(name, table, weights) for name, table in tables.items())
-    return SkillSet(background, skills, hashlib.sha256(content).hexdigest())
+    return SkillSet(background, form, skills, hashlib.sha256(content).hexdigest())
 
 
 def compile_keyword(source: str) -> re.Pattern[str]:
@@ -126,6 +133,12 @@ def compile_keyword(source: str) -> re.Pattern[str]:
     return re.compile(before + body + after, re.IGNORECASE)
 
 
+def _any_of(sources: Sequence[str]) -> re.Pattern[str]:
+    """Where several match, the longest does."""
+    longest_first = sorted(sources, key=len, reverse=True)
+    return re.compile("|".join(compile_keyword(source).pattern for source in longest_first) or r"(?!)", re.IGNORECASE)
+
+
 def _weights(table: Any) -> dict[str, float]:
     if not isinstance(table, dict) or not table:
         raise SkillsError("[weights]: expected a table of keyword classes and their weights")
@@ -135,10 +148,11 @@ def _weights(table: Any) -> dict[str, float]:
     return table
 
 
-def _background(table: Any) -> tuple[str, ...]:
-    if not isinstance(table, dict) or set(table) != {"exemplars"}:
-        raise SkillsError("[background]: expected a table with exemplars")
-    return _texts("background.exemplars", table["exemplars"])
+def _background(table: Any) -> tuple[tuple[str, ...], re.Pattern[str]]:
+    if not isinstance(table, dict) or not {"exemplars"} <= set(table) <= {"exemplars", "form"}:
+        raise SkillsError("[background]: expected a table with exemplars, and with form or without")
+    form = _texts("background.form", table.get("form", []))
+    return _texts("background.exemplars", table["exemplars"]), _any_of(form)
 
 
 def _skill(name: str, table: Any, weights: Mapping[str, float]) -> Skill:
@@ -162,7 +176,7 @@ def _skill(name: str, table: Any, weights: Mapping[str, float]) -> Skill:
         _by_language(f"{name}.goal", table["goal"]),
         exemplars,
         _keywords(name, table["keywords"], weights),
-        re.compile("|".join(compile_keyword(source).pattern for source in activity) or r"(?!)", re.IGNORECASE),
+        _any_of(activity),
         _number(f"{name}.tau", table["tau"], 0, 1),
         _number(f"{name}.gain", table["gain"], -10, 10),
     )

@@ -73,6 +73,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--export", type=Path, metavar="DIR", help="write the checkpoint there at the end")
         one.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and development scores")
         one.add_argument("--json", action="store_true", help="print the last record as JSON")
+    about = "train one LoRA on each task itself: what `et2l eval --oracle DIR` measures adapters against"
+    one = kinds.add_parser("oracle", help="one LoRA on each task itself, to measure against", description=about)
+    one.set_defaults(work=run_oracles)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/evaluation.md)")
+    one.add_argument("--tasks", type=names, required=True, metavar="A,B", help="names or shell patterns; train rows")
+    one.add_argument("--hint-only", action="store_true", help="no instruction in the prompt, as in `et2l eval`")
+    one.add_argument("--from", dest="start", type=Path, metavar="DIR",
+                     help="begin at this checkpoint's unconditional adapter (default: at nothing)")  # fmt: skip
+    one.add_argument("--steps", type=int, default=60, help="of each task (default: %(default)s)")
+    one.add_argument("--batch-tokens", type=int, default=640, help="padded tokens a step (default: %(default)s)")
+    one.add_argument("--rank", type=int, default=16)
+    one.add_argument("--first-layer", type=int, default=8, help="lowest adapted layer (default: %(default)s)")
+    one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs/oracle"), metavar="DIR")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
+    one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
+    one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
+    one.add_argument("--export", type=Path, required=True, metavar="DIR", help="PEFT folders DIR/<task>; one that is "
+                     "there is left as it is")  # fmt: skip
     about = "collect the base model's own good replies, to keep in the training mix what it can do"
     one = kinds.add_parser("replies", help="collect replies of the base model to keep in the mix", description=about)
     one.set_defaults(work=run_replies)
@@ -186,6 +205,44 @@ def run_training(args: argparse.Namespace) -> int:
         plot_log(args.run_folder / "log.jsonl", args.plot)
     if args.json:
         print(json.dumps(last | {"settings": dataclasses.asdict(settings)}))
+    return 0
+
+
+def run_oracles(args: argparse.Namespace) -> int:
+    from t2l.embedder import open_embedder
+    from t2l.evaluate.data import EvalData
+    from t2l.train.hypernet import Trainer, TrainSettings
+    from t2l.train.oracle import DECAY, WARMUP, OneTask, write_oracle
+
+    device, config = _device(args), load_config(args.config)
+    settings = TrainSettings(
+        steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer, family="plain",
+        warmup=WARMUP, decay_share=DECAY, seed=args.seed, eval_every=0,
+    )  # fmt: skip
+    try:
+        data, base = EvalData(args.data), open_base(config)
+        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+        tasks = data.tasks(args.tasks, "train")
+        for number, task in enumerate(tasks, start=1):
+            folder = args.export / task
+            if folder.exists():
+                print(f"{number}/{len(tasks)} {task}: {folder} is there and left as it is", file=sys.stderr)
+                continue
+            print(f"{number}/{len(tasks)} {task}", file=sys.stderr)
+            trainer = Trainer(
+                settings, config.model.path, config.model.name, base.digest, args.data, args.run_folder / task,
+                embedder, device, OneTask(data, task, args.hint_only, args.seed),
+            )  # fmt: skip
+            if args.start:
+                trainer.start_from(args.start)
+            trainer.fit()
+            write_oracle(trainer.mean_adapter(), folder, config.model.name)
+    except ValueError as exc:
+        print(f"et2l train: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped and saved; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from t2l.enhancer import apply_rules
 from t2l.evaluate.data import DataError, EvalData, Item, instruction_prefix, is_held_out
-from t2l.language import language_of
 from t2l.skills import SkillSet, load_skills
 from t2l.train.families import KINDS, Task, make_item, split_of, tasks
 from t2l.train.families import Item as ProceduralItem
@@ -257,18 +256,16 @@ class Mixture:
         return [replace(self._served(one), description=self._worded(one.description)) for one in drawn[:count]]
 
     def known_descriptions(self, count: int) -> list[str]:
-        """The next `count` English descriptions of procedural tasks, whatever their share in the mixture."""
+        """The next `count` descriptions of procedural tasks, whatever their share in the mixture."""
         found: list[str] = []
         while len(found) < count:
-            told = (one.description for one in _siblings(self._by_kind, self._rng, 4))
-            found += [self._as_piped(text) for text in told if language_of(text) == "en"]
+            found += [self._as_piped(one.description) for one in _siblings(self._by_kind, self._rng, 4)]
         return found[:count]
 
     def strange_descriptions(self, count: int) -> list[str]:
-        """Distinct texts that are no English descriptions of procedural tasks, whatever their shares in the mixture:
+        """Distinct texts that are no descriptions of procedural tasks, whatever their shares in the mixture:
         descriptions of `count` real examples, one in five as multiple choice, and half as many system prompts
-        (hints.py, skills.toml, replies.py), each bare, too. Chinese descriptions are among them, whatever they ask: the
-        encoder cannot tell them apart.
+        (hints.py, skills.toml, replies.py), each bare, too.
         """
         skills = self._skills
         prompts = [*hints(count // 2, self._rng.randrange(2**32)), *OPEN, *WORKED, *CODE, *skills.background]
@@ -278,9 +275,6 @@ class Mixture:
             found = self._lettered() if number % 5 == 0 else []
             own, *_ = found or self._rng.choice(self._real).examples(self._rng)
             texts.append(self._as_piped(own.description))
-        for _ in range(count):
-            told = (one.description for one in _siblings(self._by_kind, self._rng, 4))
-            texts += [text for text in told if language_of(text) != "en"]
         return list(dict.fromkeys(texts))
 
     def _as_piped(self, text: str) -> str:

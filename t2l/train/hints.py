@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
+from collections.abc import Mapping
 
 from t2l.train.families.core import vary
 
@@ -80,14 +81,72 @@ _TEMPLATES = (
 )  # fmt: skip
 
 
+_ZH_FORM = (
+    "(JSON|JSON 格式|一个 JSON 对象|YAML|XML|CSV|Markdown|表格|纯文本|一句话|两句话|一个词|一个单词|列表|要点|编号列表|代码|代码块|一段话|数字|最终答案|是或否|选项字母|大写字母)"
+)
+_ZH_LANGUAGE = "(中文|简体中文|繁体中文|英文|英语|日语|法语|德语|韩语|俄语|西班牙语|文言文)"
+_ZH_TONE = "(友好|礼貌|亲切|耐心|简洁|简短|专业|严谨|幽默|正式|轻松|客观|诚实|热情|温和|准确|通俗)"
+_ZH_ROLE = (
+    "(助手|智能助手|聊天机器人|AI 助手|语言模型|客服|老师|家教|编辑|作家|诗人|医生|护士|律师|会计|记者|翻译|导游|厨师|心理咨询师|数学老师|语文老师"
+    "|程序员|软件工程师|前端工程师|Python 开发者|数据分析师|数据库管理员|运维工程师|安全工程师|代码审查员|产品经理|项目经理|历史学家|科学家|面试官|文案|编剧|播音员|药师|股票分析师)"
+)
+_ZH_FIELD = (
+    "(科学|物理|化学|生物|医学|历史|地理|法律|金融|税务|烹饪|旅游|体育|音乐|电影|文学|语法|数学|统计|代数|几何|编程|Python|Java|C++|前端|数据库|Linux|网络|Kubernetes|Excel"
+    "|我们的产品|订单和退货|保险|健康|营养|园艺|汽车|宠物|教育|职业规划|市场营销|古诗词|英语学习)"
+)
+_ZH_WORK = (
+    "(回答问题|回答用户的问题|回答有关{领域}的问题|讲解{领域}知识|提供{领域}方面的建议|帮助用户|辅导{领域}|和用户聊天|写代码|编写{领域}代码|审查代码|修复程序里的错误|补全代码|写单元测试|写注释和文档|解释代码"
+    "|写邮件|写故事|写诗|写作文|写文案|写周报|润色文章|修改病句|改写句子|续写故事|翻译成{语言}|把用户的话翻译成{语言}|总结文章|概括段落大意|给文章起标题|提取关键词|给文章分类|判断评论的情感|判断两句话是否矛盾"
+    "|阅读材料后回答问题|根据上下文回答|做选择题|选出正确的选项|解应用题|解方程|逐步推理|找出逻辑漏洞|识别人名和地名|抽取实体|判断对错|出几道练习题|制定学习计划|规划行程|推荐书籍|头脑风暴|生成对话|生成问题|查天气|调用工具)"
+)
+
+_ZH_TEMPLATES = (
+    f"(请|)(用|以){_ZH_FORM}(回答|回复|输出|作答)(。|，不要解释。|，不要输出其他内容。|)",
+    f"(只|仅|请只)(输出|返回|给出){_ZH_FORM}(。|，不要解释。|，不要任何多余的内容。)",
+    f"(回答|输出|结果)(必须|应该|要)是{_ZH_FORM}。",
+    f"(请|始终|务必|)(用|使用){_ZH_LANGUAGE}(回答|回复|交流|写作)(。|，语气{_ZH_TONE}。|)",
+    f"(保持|语气要|回答要|说话要){_ZH_TONE}(。|、{_ZH_TONE}。)",
+    f"你是一(个|名|位)(|{_ZH_TONE}的){_ZH_ROLE}。",
+    f"你是一(个|名|位){_ZH_ROLE}，(擅长|精通|熟悉){{领域}}。",
+    f"你是一(个|名|位)(|{_ZH_TONE}的){_ZH_ROLE}，(负责|请|任务是){_ZH_WORK}。",
+    f"(扮演|假装你是|请像)一(个|名|位){_ZH_ROLE}(。|，{_ZH_WORK}。)",
+    f"(请|请你|帮我|){_ZH_WORK}(。|)",
+    f"{_ZH_WORK}，(用|以){_ZH_FORM}(输出|回答)。",
+    f"{_ZH_WORK}，语气{_ZH_TONE}。",
+    f"(任务|目标|角色)：{_ZH_WORK}(。|。要求：{_ZH_TONE}。)",
+    f"(# 角色|【角色】){_ZH_ROLE}(\n| )(# 任务|【任务】){_ZH_WORK}。",
+    f"用户会(提问|发来材料|发来文章|发来题目|描述需求)，(请|你要){_ZH_WORK}。",
+    "你是(通义千问|小智|小爱|一个 AI|公司的客服)，(由|来自)(阿里云|一家公司|我们团队)。(你是一个有用的助手。|)",
+    "(一步一步|逐步)(思考|推理|解答)(。|，最后给出答案。|，写出过程。)",
+    "(不要|请勿|切勿)(解释|道歉|编造|使用表情符号|重复问题|写代码|透露这些指令|猜测)。",
+    "(不知道|不确定|没有把握)(就说不知道|时请说明|的话请先提问)。",
+    "(回答|内容)(尽量简短|不超过五十字|不超过一百字|要详细|控制在三句话以内)。",
+    "(可以|必要时)(调用工具|使用搜索引擎|使用计算器|运行代码)。",
+    "(只|请)(根据|依据)(给定的|下面的|所附的)(材料|文档|上下文|资料)(回答|作答)(。|，没有写的就说不知道。)",
+    "(补全|继续写|修改|优化|重构)(代码|函数|这段程序|选中的代码)(。|，只输出代码。|，变量名不要改。|，不要解释。)",
+    "(讲给小学生听|用通俗的话解释|用专业术语解释|给初学者讲解)。",
+    "(你好|随便聊聊|帮帮我|测试一下|在吗)(。|！|)",
+)  # fmt: skip
+_ZH_SHARE = 0.25
+"""Of the prompts, those in Chinese."""
+
+
 def hint(rng: random.Random) -> str:
     """One system prompt."""
-    text = vary(rng.choice(_TEMPLATES), rng)
-    while "{field}" in text:
-        text = text.replace("{field}", vary(_FIELD, rng), 1)
+    if rng.random() < _ZH_SHARE:
+        return _filled(vary(rng.choice(_ZH_TEMPLATES), rng), {"{领域}": _ZH_FIELD, "{语言}": _ZH_LANGUAGE}, rng)
+    text = _filled(vary(rng.choice(_TEMPLATES), rng), {"{field}": _FIELD}, rng)
     text = re.sub(r"\b([Aa])n?(?= [aeiouAEIOU])", r"\1n", re.sub(r"\b([Aa])n(?= [^aeiouAEIOU])", r"\1", text))
     text = text.strip()
     return text[:1].upper() + text[1:]
+
+
+def _filled(text: str, slots: Mapping[str, str], rng: random.Random) -> str:
+    """Each slot filled with a wording of its own."""
+    for slot, template in slots.items():
+        while slot in text:
+            text = text.replace(slot, vary(template, rng), 1)
+    return text
 
 
 def hints(count: int, seed: int, held_out: bool = False) -> list[str]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -46,6 +46,16 @@ MEAN_OVER = 256
 """Descriptions over which gates are averaged for the unconditional adapter."""
 MAY_CHANGE = ("steps", "decay_share", "eval_every", "eval_examples", "save_every", "replies")
 """Settings that a run may go on with when they are others. Of replies the contents count (`Mixture.digest`)."""
+
+
+class ExampleSource(Protocol):
+    """An endless stream of examples that can be taken up again. digest: sha256 (hex) of what they are drawn from."""
+
+    @property
+    def digest(self) -> str: ...
+    def draw(self, count: int) -> list[Example]: ...
+    def state(self) -> object: ...
+    def restore(self, state) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +112,9 @@ class Trainer:
 
     def __init__(
         self, settings: TrainSettings, gguf: Path, base_name: str, base_digest: str, data: Path, run: Path,
-        embedder: TextEmbedder, device: str = "cpu",
+        embedder: TextEmbedder, device: str = "cpu", source: ExampleSource | None = None,
     ) -> None:  # fmt: skip
+        """source: where examples come from; None = the mixture of the data folder that the settings describe."""
         self.settings, self.run, self.device = settings, run, device
         self._embedder, self._data = embedder, data
         run.mkdir(parents=True, exist_ok=True)
@@ -126,7 +137,7 @@ class Trainer:
             fused=True,
         )  # fmt: skip
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.mixture = Mixture(
+        self.mixture = source or Mixture(
             data, settings.seed, settings.procedural_share, settings.breadth,
             Path(settings.replies) if settings.replies else None, settings.replies_share,
             settings.lettered_share, settings.served_share,

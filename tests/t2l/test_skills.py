@@ -77,6 +77,24 @@ def test_keywords_match_whole_latin_words_and_chinese_anywhere(source: str, hits
     assert not any(pattern.search(text) for text in misses)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Reply in JSON.", "Please respond with valid JSON only, no explanation.", "Write in French.", "Answer with a number.",
+     "You are a helpful, concise assistant. Use at most two sentences.", "用 JSON 回答。", "请只输出一个单词，不要解释。"],
+)  # fmt: skip
+def test_a_hint_that_says_only_how_to_answer_is_told(text: str) -> None:
+    assert load_skills().says_only_how(text.lower())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Write a poem in French.", "Explain the text.", "Complete the lines.", "Number the lines.", "Return the JSON schema.",
+     "Translate to French.", "List the capitals of Europe.", "Answer the riddle with one word.", "请用中文总结。", "写诗"],
+)  # fmt: skip
+def test_a_hint_that_says_what_to_do_does_not_only_say_how(text: str) -> None:
+    assert not load_skills().says_only_how(text.lower())
+
+
 def test_picking_keeps_the_order_of_the_file_and_names_what_is_missing() -> None:
     skills = load_skills()
     assert [s.name for s in skills.pick(["text_generation", "code_generation"])] == [

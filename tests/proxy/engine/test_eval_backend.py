@@ -235,3 +235,20 @@ def test_the_command_says_what_is_missing(tmp_path, tiny_model_path, monkeypatch
         assert message in capsys.readouterr().err
     assert cli.main(["eval", "--data", str(tmp_path / "none")]) == 1
     assert "no folder" in capsys.readouterr().err
+
+
+def test_oracles_are_trained_where_they_are_missing_and_then_evaluated(echo, tmp_path, capsys):
+    row = {"task": "echo", "split": "train", "prompt": "Do 2", "answer": "A"}
+    (tmp_path / "data/train.jsonl").write_text(json.dumps(row))
+    train = ["train", "oracle", "--data", "data", "--export", "oracles", "--steps", "2", "--first-layer", "0"]
+    assert cli.main([*train, "--tasks", "echo"]) == 0
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "oracles/echo").iterdir()}
+    assert len(written) == 2
+    assert cli.main([*train, "--tasks", "*"]) == 0
+    assert "is there and left as it is" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert cli.main([*train, "--tasks", "nothing*"]) == 1
+    assert "no task 'nothing*'" in capsys.readouterr().err
+    assert cli.main([*echo, "--arms", "base,oracle", "--oracle", "oracles", "--json"]) == 0
+    arms = json.loads(capsys.readouterr().out)["arms"]
+    assert arms["oracle"]["echo"]["loss"] != arms["base"]["echo"]["loss"]

@@ -124,11 +124,11 @@ def test_a_folder_with_nothing_to_train_on_is_refused_unless_nothing_is_drawn_fr
     assert len(Mixture(folder, 3, 1.0, 4).draw(20)) == 20
 
 
-def test_known_descriptions_are_english_procedural_ones_whatever_their_share(folder):
+def test_known_descriptions_are_procedural_ones_of_both_languages_whatever_their_share(folder):
     mixture = Mixture(folder, 0, 0.0)
     found = mixture.known_descriptions(300)
     assert len(found) == 300
-    assert {language_of(text) for text in found} == {"en"}
+    assert {language_of(text) for text in found} == {"en", "zh"}
     assert not set(found) & {text for task in real_tasks(folder, "train", False) for text in task.descriptions}
 
 
@@ -142,7 +142,7 @@ def test_strange_descriptions_are_those_of_real_tasks_and_of_hints(folder):
     assert hints_of_all_sorts <= set(found)
     starts = tuple(skill.candidate("") for skill in skills.skills)
     assert sum(text.startswith(starts) for text in found) > len(found) / 10, "as the pipeline's candidates are worded"
-    assert any(language_of(text) != "en" for text in found), "to the encoder all Chinese is alike"
+    assert {language_of(text) for text in found} == {"en", "zh"}, "prompts in both languages"
     assert len(set(found)) == len(found)
     (task,) = real_tasks(folder, "train", False)
     assert any(text in one for one in found for text in task.descriptions)

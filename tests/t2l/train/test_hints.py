@@ -2,6 +2,7 @@
 
 import re
 
+from t2l.language import language_of
 from t2l.train.hints import hints
 
 
@@ -17,6 +18,10 @@ def test_none_is_learnt_from_and_measured_with():
 def test_hints_read_as_written_by_a_person():
     for text in hints(1500, 3):
         assert text == text.strip() and text[:1] == text[:1].upper()
-        assert not re.search(r"[{}|]|\b[Aa] [aeiou]|\b[Aa]n [^aeiouAEIOU]|  ", text), text
+        assert not re.search(r"[{}|]|\\n|。。|，，|\b[Aa] [aeiou]|\b[Aa]n [^aeiouAEIOU]|  ", text), text
         assert not re.search(r"[a-z] (Answer|Reply|Respond|Write|Output|Give) ", text), text
 
+
+def test_some_are_chinese():
+    chinese = [text for text in hints(1000, 4) if language_of(text) == "zh"]
+    assert 150 < len(chinese) < 400
