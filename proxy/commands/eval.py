@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -96,6 +97,7 @@ def positive(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    heed_signals()
     try:
         report = measure(args, load_config(args.config))
     except told_errors() as exc:
@@ -112,6 +114,12 @@ def run(args: argparse.Namespace) -> int:
         plot = ", summary.png the plot" if (args.out / "summary.png").exists() else ""
         print(f"{table(report)}\n\n{args.out}/summary.md has every task{plot}.")
     return 0
+
+
+def heed_signals() -> None:
+    """SIGINT and SIGTERM raise KeyboardInterrupt, also where a shell has set a background job to ignore Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def told_errors() -> tuple[type[Exception], ...]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxy.commands.eval import names, open_backend, open_base, told_errors
+from proxy.commands.eval import heed_signals, names, open_backend, open_base, told_errors
 from proxy.config import Config, load_config
 
 if TYPE_CHECKING:
@@ -136,8 +135,7 @@ def _add_checkpoint(one: argparse.ArgumentParser, about: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has set a background job to ignore Ctrl-C
-        signal.signal(number, signal.default_int_handler)
+    heed_signals()
     try:
         return args.work(args)
     except told_errors() as exc:

@@ -47,7 +47,27 @@ _WORK = (
     "|solve word problems|plan trips|recommend books|write product descriptions|prepare lessons|answer support requests)"
 )
 
+_DO = (
+    "(Analyse|Analyze|Review|Compare|Check|Evaluate|Interpret|Explain|Outline|Draft|Rewrite|Polish|Design|Plan|Debug|Refactor|Document|Prove|Derive"
+    "|Estimate|Simulate|Model|Research|Annotate|Grade|Discuss|Criticise|Summarise|Translate|Classify|Extract|Verify|Diagnose|Prioritise)"
+)
+_THING = (
+    "(contracts|case studies|medical records|financial reports|research papers|news articles|poems|essays|arguments|proofs|programs|APIs|database schemas"
+    "|experiment results|meeting minutes|support tickets|incident reports|log files|requirements|user stories|lesson plans|recipes|travel plans|budgets"
+    "|exam questions|word problems|equations|court rulings|policies|product reviews|survey answers|interview transcripts|presentations|cover letters"
+    "|marketing copy|game designs|test plans|pull requests|configuration files|network diagrams|spreadsheets|charts|theorems|algorithms|stories)"
+)
+_POINT = (
+    "(point out what is missing|name the risks|give reasons|show every step|cite the passage|stay neutral|suggest improvements|say what follows"
+    "|explain it to a beginner|keep the tone formal|do not invent facts|list open questions|end with a recommendation|compare two alternatives"
+    "|mark what is uncertain|give an example|mention the trade-offs|add a title|avoid jargon|do not write code|include tests|keep names as they are)"
+)
+
 _TEMPLATES = (
+    f"{_DO} {_THING}.",
+    f"{_DO} {_THING} and {_POINT}.",
+    f"{_DO} the user's {_THING}; {_POINT} and {_POINT}.",
+    f"(You|The assistant) (get|receive|will be given) {_THING}. {_POINT}, then {_POINT}.",
     f"{_REPLY} {_ONLY}(in|with|as) {_FORM}( only|)(.||, please.)",
     f"{_REPLY} in {_FORM}. (No explanation|Do not explain|Nothing else|No extra text|No comments|Do not add anything).",
     f"(Use|Return|Output|Produce|Give) {_ONLY}{_FORM}( only|)(.|)",
@@ -100,7 +120,23 @@ _ZH_WORK = (
     "|阅读材料后回答问题|根据上下文回答|做选择题|选出正确的选项|解应用题|解方程|逐步推理|找出逻辑漏洞|识别人名和地名|抽取实体|判断对错|出几道练习题|制定学习计划|规划行程|推荐书籍|头脑风暴|生成对话|生成问题|查天气|调用工具)"
 )
 
+_ZH_DO = "(分析|审阅|比较|检查|评价|解读|讲解|概括|起草|改写|润色|设计|规划|调试|重构|整理|证明|推导|估算|建模|研究|标注|批改|讨论|总结|翻译|核对|诊断|撰写|梳理|复现|排查)"
+_ZH_THING = (
+    "(合同|案例|病历|财报|论文|新闻稿|古诗文|作文|论证|证明|程序|接口文档|数据库表|实验数据|会议记录|客服工单|故障报告|日志|需求文档|教案|菜谱|行程|预算|考试题|应用题|方程|判决书|法条"
+    "|政策|商品评论|问卷|采访稿|演讲稿|求职信|广告文案|游戏设定|测试方案|配置文件|表格|图表|定理|算法|小说|剧本|口供|保险条款|招标书|说明书|简历|辩论稿|历史资料|选择题|阅读材料|小程序页面|脚本)"
+)
+_ZH_POINT = (
+    "(指出缺少什么|说明理由|写出每一步|注明出处|保持中立|提出修改建议|给出结论|让外行也看得懂|语气正式|不要编造|列出疑点|最后给出建议|比较两种方案|标出不确定的地方|举一个例子|说明利弊|加一个标题"
+    "|不要写代码|附上测试|变量名不要改|逐一排除|找出漏洞|控制篇幅|史实要准确|结论要有依据|先讲思路再给答案|写成一篇文章|写出推理链条|结果保留两位小数|最后给出选项字母)"
+)
+
 _ZH_TEMPLATES = (
+    f"(请|帮我|){_ZH_DO}{_ZH_THING}(。|)",
+    f"{_ZH_DO}(这份|下面的|用户发来的|给定的){_ZH_THING}，{_ZH_POINT}。",
+    f"{_ZH_DO}{_ZH_THING}，{_ZH_POINT}，{_ZH_POINT}。",
+    f"(根据|阅读){_ZH_THING}{_ZH_DO}{_ZH_THING}，{_ZH_POINT}。",
+    f"{_ZH_THING}{_ZH_DO}：{_ZH_POINT}，再{_ZH_DO}{_ZH_THING}，{_ZH_POINT}。",
+    f"你会看到{_ZH_THING}(|和{_ZH_THING})。先{_ZH_DO}，{_ZH_POINT}；再{_ZH_POINT}，{_ZH_POINT}。",
     f"(请|)(用|以){_ZH_FORM}(回答|回复|输出|作答)(。|，不要解释。|，不要输出其他内容。|)",
     f"(只|仅|请只)(输出|返回|给出){_ZH_FORM}(。|，不要解释。|，不要任何多余的内容。)",
     f"(回答|输出|结果)(必须|应该|要)是{_ZH_FORM}。",
@@ -127,14 +163,28 @@ _ZH_TEMPLATES = (
     "(讲给小学生听|用通俗的话解释|用专业术语解释|给初学者讲解)。",
     "(你好|随便聊聊|帮帮我|测试一下|在吗)(。|！|)",
 )  # fmt: skip
-_ZH_SHARE = 0.25
+_ZH_SHARE = 0.3
 """Of the prompts, those in Chinese."""
+_PARAGRAPHS = 0.3
+"""Of the prompts, those of several sentences."""
+_ENDS = (".", "!", "?", "。", "！", "？")
 
 
 def hint(rng: random.Random) -> str:
-    """One system prompt."""
-    if rng.random() < _ZH_SHARE:
-        return _filled(vary(rng.choice(_ZH_TEMPLATES), rng), {"{领域}": _ZH_FIELD, "{语言}": _ZH_LANGUAGE}, rng)
+    """One system prompt: of one sentence, or of up to five."""
+    write, space = (_chinese, "") if rng.random() < _ZH_SHARE else (_english, " ")
+    count = rng.randint(2, 5) if rng.random() < _PARAGRAPHS else 1
+    sentences = [write(rng) for _ in range(count)]
+    if count > 1:
+        sentences = [text if text.endswith(_ENDS) else text + ("." if space else "。") for text in sentences]
+    return (rng.choice((space, space, "\n")) if count > 1 else "").join(sentences)
+
+
+def _chinese(rng: random.Random) -> str:
+    return _filled(vary(rng.choice(_ZH_TEMPLATES), rng), {"{领域}": _ZH_FIELD, "{语言}": _ZH_LANGUAGE}, rng)
+
+
+def _english(rng: random.Random) -> str:
     text = _filled(vary(rng.choice(_TEMPLATES), rng), {"{field}": _FIELD}, rng)
     text = re.sub(r"\b([Aa])n?(?= [aeiouAEIOU])", r"\1n", re.sub(r"\b([Aa])n(?= [^aeiouAEIOU])", r"\1", text))
     text = text.strip()

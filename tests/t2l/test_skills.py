@@ -79,8 +79,9 @@ def test_keywords_match_whole_latin_words_and_chinese_anywhere(source: str, hits
 
 @pytest.mark.parametrize(
     "text",
-    ["Reply in JSON.", "Please respond with valid JSON only, no explanation.", "Write in French.", "Answer with a number.",
-     "You are a helpful, concise assistant. Use at most two sentences.", "用 JSON 回答。", "请只输出一个单词，不要解释。"],
+    ["Reply in JSON.", "Please respond with valid JSON only, no explanation.", "Write in French.",
+     "Answer with a number.", "You are a helpful, concise assistant. Use at most two sentences.", "用 JSON 回答。",
+     "请只输出一个单词，不要解释。"],
 )  # fmt: skip
 def test_a_hint_that_says_only_how_to_answer_is_told(text: str) -> None:
     assert load_skills().says_only_how(text.lower())
@@ -88,8 +89,9 @@ def test_a_hint_that_says_only_how_to_answer_is_told(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Write a poem in French.", "Explain the text.", "Complete the lines.", "Number the lines.", "Return the JSON schema.",
-     "Translate to French.", "List the capitals of Europe.", "Answer the riddle with one word.", "请用中文总结。", "写诗"],
+    ["Write a poem in French.", "Explain the text.", "Complete the lines.", "Number the lines.", "Translate to French.",
+     "Return the JSON schema.", "List the capitals of Europe.", "Answer the riddle with one word.", "请用中文总结。",
+     "写诗"],
 )  # fmt: skip
 def test_a_hint_that_says_what_to_do_does_not_only_say_how(text: str) -> None:
     assert not load_skills().says_only_how(text.lower())

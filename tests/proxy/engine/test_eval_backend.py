@@ -3,6 +3,8 @@ run.
 """
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -252,3 +254,15 @@ def test_oracles_are_trained_where_they_are_missing_and_then_evaluated(echo, tmp
     assert cli.main([*echo, "--arms", "base,oracle", "--oracle", "oracles", "--json"]) == 0
     arms = json.loads(capsys.readouterr().out)["arms"]
     assert arms["oracle"]["echo"]["loss"] != arms["base"]["echo"]["loss"]
+
+
+def test_signals_stop_an_evaluation_also_where_the_shell_ignores_them(echo, monkeypatch, capsys):
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            monkeypatch.setattr("proxy.commands.eval.measure", lambda *_, number=number: os.kill(os.getpid(), number))
+            assert cli.main(echo) == 130
+            assert "the same command goes on from out" in capsys.readouterr().err
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
