@@ -20,7 +20,7 @@ from torch import nn
 from t2l.hypernetwork import CheckpointError
 
 FILE_NAME = "listening.safetensors"
-HIDDEN = 64
+HIDDEN = 256
 
 
 class Classifier(nn.Sequential):

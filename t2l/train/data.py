@@ -234,8 +234,12 @@ class Mixture:
         self._with_choices = tuple(task for task in self._real if task.own_choices)
         self._replies = read_replies(replies) if replies else ()
         self._by_kind: dict[str, list[Task]] = defaultdict(list)
-        for task in procedural_tasks("train", breadth):
-            self._by_kind[task.kind].append(task)
+        self._untrained: dict[tuple[str, str], list[Task]] = defaultdict(list)
+        for task in procedural_tasks("train", 0):
+            if breadth and task.order >= breadth:
+                self._untrained[task.kind, task.operation].append(task)
+            else:
+                self._by_kind[task.kind].append(task)
 
     def draw(self, count: int) -> list[Example]:
         """The next `count` examples, in groups of up to four procedural tasks over one input."""
@@ -262,19 +266,22 @@ class Mixture:
             found += [self._as_piped(one.description) for one in _siblings(self._by_kind, self._rng, 4)]
         return found[:count]
 
-    def strange_descriptions(self, count: int) -> list[str]:
-        """Distinct texts that are no descriptions of procedural tasks, whatever their shares in the mixture:
-        descriptions of `count` real examples, one in five as multiple choice, and half as many system prompts
-        (hints.py, skills.toml, replies.py), each bare, too.
+    def strange_descriptions(self, real: int, prompts: int, untrained: int) -> list[str]:
+        """Distinct texts that are no descriptions of the procedural tasks trained on, whatever their shares in the
+        mixture: of so many real examples, one in five as multiple choice; system prompts (hints.py, and those of
+        skills.toml and replies.py besides); procedural operations beyond `breadth`, where it leaves any.
         """
         skills = self._skills
-        prompts = [*hints(count // 2, self._rng.randrange(2**32)), *OPEN, *WORKED, *CODE, *skills.background]
-        prompts += [hint for skill in skills.skills for hint in skill.exemplars]
-        texts = prompts + [self._as_piped(prompt) for prompt in prompts]
-        for number in range(count if self._real else 0):
+        given = [*OPEN, *WORKED, *CODE, *skills.background, *(text for one in skills.skills for text in one.exemplars)]
+        texts = [*given, *map(self._as_piped, [*given, *hints(prompts, self._rng.randrange(2**32))])]
+        for number in range(real if self._real else 0):
             found = self._lettered() if number % 5 == 0 else []
             own, *_ = found or self._rng.choice(self._real).examples(self._rng)
             texts.append(self._as_piped(own.description))
+        operations = sorted(self._untrained)
+        for _ in range(untrained if operations else 0):
+            task = self._rng.choice(self._untrained[self._rng.choice(operations)])
+            texts.append(self._as_piped(task.describe(self._rng)))
         return list(dict.fromkeys(texts))
 
     def _as_piped(self, text: str) -> str:

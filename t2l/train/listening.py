@@ -2,10 +2,11 @@
 
 Gates of descriptions like those of the training are worth following; those of strange ones are noise, and the
 unconditional adapter does better. Known are procedural descriptions, for what gates learn of real tasks does not carry
-over to others (docs/results-attempts.md), in English, the encoder's language; strange are descriptions of real tasks
-and system prompts. A classifier learns to tell them apart. From which of its logits on a text is followed is chosen by
-loss, on procedural pairs told by the description alone and on development rows of real tasks as they are served, the
-hint in the system text too; and so that system prompts that name no operation are not followed.
+over to others (docs/results-attempts.md). Strange are descriptions of real tasks, system prompts, and procedural
+operations that the checkpoint was not trained on, however like the others they sound. A classifier learns to tell them
+apart. From which of its logits on a text is followed is chosen by loss, on procedural pairs told by the description
+alone and on development rows of real tasks as they are served, the hint in the system text too; and so that system
+prompts that name no operation are not followed.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ from t2l.train.data import Example, Mixture, dev_examples, piped
 from t2l.train.hints import hints
 from t2l.train.measure import example_scores
 
-KNOWN_TEXTS, STRANGE_TEXTS = 3000, 2000
-"""Descriptions to learn from; of the strange, those of real tasks, system prompts besides."""
-EPOCHS, BATCH, RATE, WEIGHT_DECAY = 60, 512, 3e-3, 0.1
+KNOWN_TEXTS = 6000
+REAL_TEXTS, PROMPT_TEXTS, UNTRAINED_TEXTS = 2000, 5000, 4000
+"""Texts to learn from; the latter three are strange (`Mixture.strange_descriptions`)."""
+EPOCHS, BATCH, RATE, WEIGHT_DECAY = 80, 512, 3e-3, 0.1
+NOISE = 0.5
+"""Mean length of what is added to each sentence vector, of length 1, each time it is seen."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BATCH_TOKENS = 2048
 PAIRS, TASKS = "unseen_pair", "unseen_task"
 WIDTH = 1.0
 """In logits, over which listening rises from nothing to all."""
 NEVER = 1e4
-LOWS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, NEVER)
+LOWS = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, NEVER)
 """Logits at which it may begin."""
 PROMPTS, MOST_FOLLOWED = 300, 0.01
 """System prompts kept for measuring, and the mean share to which they may be followed, bare or as piped."""
@@ -54,7 +58,8 @@ def learn(known: torch.Tensor, strange: torch.Tensor, seed: int) -> Classifier:
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(vectors), generator=generator).split(BATCH):
-            binary_cross_entropy_with_logits(classifier(vectors[rows]), wanted[rows]).backward()
+            noise = torch.randn(len(rows), vectors.shape[1], generator=generator) * NOISE / vectors.shape[1] ** 0.5
+            binary_cross_entropy_with_logits(classifier(vectors[rows] + noise), wanted[rows]).backward()
             optimizer.step()
             optimizer.zero_grad()
     return classifier.requires_grad_(False).eval()
@@ -63,7 +68,8 @@ def learn(known: torch.Tensor, strange: torch.Tensor, seed: int) -> Classifier:
 def learn_from(folder: Path, embedder, breadth: int, seed: int) -> Classifier:
     """breadth: as the checkpoint was trained. Raises DataError."""
     mixture = Mixture(folder, seed, 1.0, breadth)
-    texts = mixture.known_descriptions(KNOWN_TEXTS), mixture.strange_descriptions(STRANGE_TEXTS)
+    strange = mixture.strange_descriptions(REAL_TEXTS, PROMPT_TEXTS, UNTRAINED_TEXTS)
+    texts = mixture.known_descriptions(KNOWN_TEXTS), strange
     return learn(*(_vectors(embedder, some) for some in texts), seed)
 
 

@@ -17,6 +17,7 @@ from t2l.train.data import (
     RealTask,
     is_held_out,
     lettered_examples,
+    procedural_tasks,
     real_tasks,
 )
 from t2l.train.replies import OPEN
@@ -136,7 +137,7 @@ def test_strange_descriptions_are_those_of_real_tasks_and_of_hints(folder):
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     told = (json.dumps(row | {"answer": f"town {i}"}) + "\n" for i, row in enumerate(rows))  # answers to choose between
     (folder / "rows.jsonl").write_text("".join(told))
-    found = Mixture(folder, 0, 1.0).strange_descriptions(60)
+    found = Mixture(folder, 0, 1.0).strange_descriptions(60, 30, 30)
     skills = load_skills(None)
     hints_of_all_sorts = {skills.skills[0].exemplars[0], skills.background[0], OPEN[0]}
     assert hints_of_all_sorts <= set(found)
@@ -149,6 +150,14 @@ def test_strange_descriptions_are_those_of_real_tasks_and_of_hints(folder):
     asked = [one for one in found if any(text in one for text in task.descriptions)]
     assert any("option" in one.lower() or "letter" in one.lower() for one in asked)
 
+
+def test_operations_beyond_the_breadth_are_strange_and_those_within_it_known(folder):
+    narrow = Mixture(folder, 0, 1.0, 2)
+    without, found = narrow.strange_descriptions(0, 0, 0), narrow.strange_descriptions(0, 0, 200)
+    assert len(found) - len(without) > 150
+    names = {task.name for task in procedural_tasks("train", 2)}
+    assert {one.task for one in narrow.draw(300)} <= names
+    assert len(Mixture(folder, 0, 1.0).strange_descriptions(0, 0, 200)) == len(without), "all are trained on"
 
 
 def test_shares_above_one_are_refused(folder):
