@@ -2,7 +2,7 @@
 #
 #   make serve   set up, then serve on http://127.0.0.1:8000/v1   (PORT= HOST= CONFIG=)
 #   make test    set up, then run the tests                       (ARGS="tests/adapters -k parity")
-#   make setup   the set-up alone: .venv, pinned packages, llama.cpp built for this CPU, the default model
+#   make setup   the set-up alone: .venv, pinned packages, llama.cpp built for this CPU, the default model   (TORCH_INDEX=)
 #   make dev     what tests, lint and plots need, too
 #   make lint | bench | peers | clean
 #
@@ -35,17 +35,17 @@ lint: dev
 	@$(BIN)/ruff check .
 
 # Each file of bench/ is a command that prints its own numbers, measured against a peer in the same run. Those that need
-# labelled data run with `make bench DATA=DIR` (docs/results.md says which folder is meant).
-BENCH_OF_DATA = cache_pairs composition prompts steering
+# labelled data run with `make bench DATA=DIR` (docs/results.md says which folder is meant); bench.procedural writes one.
+BENCH_OF_DATA = cache_pairs choices composition followed prompts steering
 bench: setup dev peers
 	@set -e; for file in bench/[a-z]*.py; do name=$$(basename $$file .py); \
-	  case " $(BENCH_OF_DATA) " in *" $$name "*) continue;; esac; \
+	  case " $(BENCH_OF_DATA) procedural " in *" $$name "*) continue;; esac; \
 	  echo "== bench.$$name"; $(BIN)/python -m bench.$$name; done
 	@set -e; if [ -z "$(DATA)" ]; then echo "left out without DATA=DIR: $(BENCH_OF_DATA)"; exit; fi; \
 	  echo "== bench.prompts"; $(BIN)/python -m bench.prompts skills --data $(DATA)/prompts; \
 	  $(BIN)/python -m bench.prompts enhance --data $(DATA)/prompts; \
 	  echo "== bench.cache_pairs"; $(BIN)/python -m bench.cache_pairs --data $(DATA)/prompts; \
-	  for name in steering composition; do echo "== bench.$$name"; $(BIN)/python -m bench.$$name --data $(DATA); done
+	  for name in choices composition followed steering; do echo "== bench.$$name"; $(BIN)/python -m bench.$$name --data $(DATA); done
 
 # llama.cpp's own server and tools, with the same CPU flags as our library: to measure and check against.
 peers: peers/built

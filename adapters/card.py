@@ -12,7 +12,7 @@ CARD_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class CardQuality:
-    """Q(d) of a task description and its five parts, each in [0, 1] (DESIGN 5.2)."""
+    """Q(d) of a task description and its five parts, each in [0, 1] (t2l/quality.py)."""
 
     total: float
     length: float

@@ -14,7 +14,7 @@ import numpy as np
 from adapters import ggml
 
 DIGEST_HEX = 16
-"""Digits of an adapter's digest used in names, rows and headers (DESIGN 5.7)."""
+"""Digits of an adapter's digest used in names, rows and headers."""
 
 
 HALF_MIN_RMS = 2.0**-14
@@ -107,7 +107,7 @@ class LoraAdapter:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over base digest, tensors and scale, shortened to DIGEST_HEX digits (DESIGN 5.7).
+        """sha256 over base digest, tensors and scale, shortened to DIGEST_HEX digits.
 
         Dtypes are named as torch names them ("torch.float16"): so the adapters already stored keep their names.
         """

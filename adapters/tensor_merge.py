@@ -28,7 +28,7 @@ A tensor whose own type is wider than Q8_0 or F16 keeps its own, and one whose c
 takes the next wider type: a few tensors with outliers are no reason to refuse a build."""
 
 MIN_GAIN = 0.9
-"""A build with a tensor below this is refused (DESIGN 5.6)."""
+"""A build with a tensor below this is refused."""
 
 AUTO_GAIN, AUTO_COSINE = 0.95, 0.5
 """What `auto` asks of a type. The gain alone would let tiny changes pass by chance: where rounding noise is

@@ -1,4 +1,4 @@
-"""What the client wants done: the task hint of a request (DESIGN 5.1). Knows no HTTP and no adapters.
+"""What the client wants done: the task hint of a request. Knows no HTTP and no adapters.
 
 Only system messages are read, never what a user or a tool said: a web page pasted into a conversation must
 not choose the adapter.

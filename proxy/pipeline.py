@@ -200,7 +200,7 @@ class Pipeline:
 
 
 def resolution_headers(resolution: Resolution) -> dict[str, str]:
-    """The x-et2l-* headers (DESIGN 4.2), plain ASCII."""
+    """The x-et2l-* headers, plain ASCII."""
     headers = {
         "x-et2l-adapter": resolution.stored.digest if resolution.stored else "none",
         "x-et2l-source": resolution.source,

@@ -1,4 +1,4 @@
-"""The routes of DESIGN 4.2: read the body, call the part that knows, answer. Decides nothing itself."""
+"""The routes (docs/clients.md lists them): read the body, call the part that knows, answer. Decides nothing itself."""
 
 from __future__ import annotations
 

@@ -21,13 +21,14 @@ from t2l.hypernetwork import CheckpointError
 
 FILE_NAME = "listening.safetensors"
 HIDDEN = 256
+"""Width of new classifiers; a file's own says its width."""
 
 
 class Classifier(nn.Sequential):
     """Sentence vectors (k, E) -> logits (k,) that the texts are known."""
 
-    def __init__(self, embedding_dim: int) -> None:
-        super().__init__(nn.Linear(embedding_dim, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1), nn.Flatten(0))
+    def __init__(self, embedding_dim: int, hidden: int = HIDDEN) -> None:
+        super().__init__(nn.Linear(embedding_dim, hidden), nn.GELU(), nn.Linear(hidden, 1), nn.Flatten(0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +76,7 @@ def load_listening(folder: Path, embedding_dim: int) -> Listening | None:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["settings"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        classifier = Classifier(embedding_dim)
+        classifier = Classifier(embedding_dim, len(tensors["0.bias"]))
         classifier.load_state_dict(tensors)
         return Listening(classifier.eval(), float(about["low"]), float(about["high"]), about["training"])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:

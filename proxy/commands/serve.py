@@ -116,10 +116,10 @@ def announce(config: Config, listener: socket.socket, seconds: float) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     key = ' -H "Authorization: Bearer $KEY"' if config.server.api_keys else ""
-    body = '{"model": "et2l", "messages": [{"role": "system", "content": "Task: Answer in rhymes."}, '
+    body = '{"model": "et2l", "messages": [{"role": "system", "content": "Task: Write a short poem."}, '
     say(f"ready after {seconds:.1f} s: {url}/v1  (dashboard: {url}/)  Ctrl-C stops")
     say(f"try: curl {url}/v1/chat/completions -H 'content-type: application/json'{key} -d '{body}")
-    say('       {"role": "user", "content": "What is a cache?"}]}\'')
+    say('       {"role": "user", "content": "A cache of letters."}]}\'')
 
 
 def say(text: str) -> None:

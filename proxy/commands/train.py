@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from t2l.gated import GatedHypernetwork
 
 FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
-EPILOG = """\
+RESUMED = """\
 The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C and
-SIGTERM save; the same command goes on where it stopped, also with more --steps. --export writes the checkpoint the
-server loads (hypernetwork.path in config.toml); --plot draws the log.
+SIGTERM save; the same command goes on where it stopped, also with more --steps. --plot draws the log.
+"""
+EXPORTED = """
+--export writes the checkpoint the server loads (hypernetwork.path in config.toml).
 
 example:
   et2l train hypernet --data ../data --run runs/first --steps 2000 --export runs/first/checkpoint
@@ -37,15 +39,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ("t2l-style", "a network that generates q and v adapters whole (Text-to-LoRA), to compare with; not served"),
     ):
         one = kinds.add_parser(
-            kind, help=about, description=about, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        one.set_defaults(work=run_training)
+            kind, help=about, description=about, epilog=RESUMED + EXPORTED * (kind != "t2l-style"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        one.set_defaults(work=run_training, start=None, export=None)
         one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
-        one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs") / kind, metavar="DIR")
-        one.add_argument("--from", dest="start", type=Path, metavar="DIR", help="begin at this checkpoint's weights")
+        one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs") / kind, metavar="DIR",
+                         help="(default: %(default)s)")  # fmt: skip
+        if kind != "t2l-style":
+            one.add_argument("--from", dest="start", type=Path, metavar="DIR",
+                             help="begin at this checkpoint's weights")  # fmt: skip
         one.add_argument("--steps", type=int, default=1000, help="optimiser steps in all (default: %(default)s)")
         one.add_argument("--batch-tokens", type=int, default=640, help="padded tokens a step (default: %(default)s)")
-        one.add_argument("--rank", type=int, default=16)
+        one.add_argument("--rank", type=int, default=16, help="(default: %(default)s)")
         one.add_argument("--first-layer", type=int, default=8, help="lowest adapted layer (default: %(default)s)")
         one.add_argument("--procedural", type=share, default=0.5, metavar="SHARE",
                          help="share of examples from procedural families (default: %(default)s)")  # fmt: skip
@@ -63,13 +69,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         if kind == "hypernet":
             one.add_argument("--unconditional", type=Path, metavar="DIR", help="PEFT adapter for texts that the "
                              "network does not know (default: its mean)")  # fmt: skip
-        one.add_argument("--seed", type=int, default=0)
-        one.add_argument("--eval-every", type=int, default=150, metavar="STEPS", help="0 = never measure")
+        one.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+        one.add_argument("--eval-every", type=int, default=150, metavar="STEPS",
+                         help="0 = never measure (default: %(default)s)")  # fmt: skip
         one.add_argument("--eval-examples", type=int, default=48, metavar="N", help="(default: %(default)s)")
         one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
         one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
         one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
-        one.add_argument("--export", type=Path, metavar="DIR", help="write the checkpoint there at the end")
+        if kind != "t2l-style":
+            one.add_argument("--export", type=Path, metavar="DIR", help="write the checkpoint there at the end")
         one.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and development scores")
         one.add_argument("--json", action="store_true", help="print the last record as JSON")
     about = "train one LoRA on each task itself: what `et2l eval --oracle DIR` measures adapters against"
@@ -119,7 +127,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one = kinds.add_parser("composer", help="train a checkpoint's composer", description=about)
     one.set_defaults(work=run_composer)
     _add_checkpoint(one, "composer.safetensors is written there if it helps")
-    one.add_argument("--steps", type=int, default=60)
+    one.add_argument("--steps", type=int, default=60, help="(default: %(default)s)")
     one.add_argument("--batch", type=int, default=6, help="examples a step (default: %(default)s)")
     one.add_argument("--per-task", type=int, default=6, help="examples of each task (default: %(default)s)")
 
@@ -159,9 +167,6 @@ def run_training(args: argparse.Namespace) -> int:
     from t2l.train.hypernet import Trainer, TrainSettings
     from t2l.train.plot import plot_log
 
-    if args.export and args.kind == "t2l-style":
-        print("et2l train: a t2l-style run is measured (log.jsonl), not exported", file=sys.stderr)
-        return 2
     if args.kind == "hypernet" and args.unconditional and not args.export:
         print("et2l train: --unconditional is for the checkpoint that --export DIR writes", file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ def load_base(gguf: Path, device: str = "cpu", dtype: torch.dtype | None = None)
 
     dtype: None = bfloat16 where that is faster, else float32.
 
-    A LoRA trained on the hub's own safetensors would not fit a file with AWQ scales folded in (DESIGN 7).
+    A LoRA trained on the hub's own safetensors would not fit a file with AWQ scales folded in.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -191,7 +191,7 @@ def test_another_base_than_the_configured_one_can_be_given(base, tmp_path, capsy
 def test_the_default_model_takes_a_change_of_a_few_percent_and_still_answers_as_attached(
     default_model_path, tmp_path, monkeypatch, capsys
 ):
-    """Q5_0 tensors in a Q4_K_M file: their own grid would keep less than a quarter of a 2 % change (DESIGN 7)."""
+    """Q5_0 tensors in a Q4_K_M file: their own grid would keep less than a quarter of a 2 % change."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(probing, "TEXT", probing.TEXT[:600])
     base = BaseFiles.read(default_model_path)
