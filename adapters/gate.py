@@ -3,8 +3,8 @@
 Encoders put opposites side by side ("sort ascending", "sort descending": 0.95), so a threshold alone is wrong. The gate
 lays the two hints beside each other, word by word (letter by letter in Chinese): equal words, inflections, known
 synonyms, misspellings and abbreviations pair off; politeness, roles without a subject and function words are left out.
-They ask for the same thing if no word of substance is left over on either side, and numbers, negations, quantifiers and
-directions ("from X to Y") agree.
+They ask for the same thing if no word of substance is left over on either side, and numbers, symbols, negations,
+quantifiers and directions ("from X to Y") agree.
 
 It knows English and some Chinese, by the lists of gate_words.toml; in other languages only near-identical hints pass.
 It does not understand: a paraphrase in words that no list has is turned down, and so is a translation. In doubt it says
@@ -14,7 +14,7 @@ no, which costs a second, where a wrong yes costs a wrong answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from adapters.gate_text import (
     END,
@@ -44,16 +44,23 @@ _PREFIXES = tuple(tuple(pair.split(":")) for pair in _OPPOSED_PREFIXES.split())
 
 _MANY = 40
 """Words left over that nobody tries to pair off any more: such hints differ."""
+_LONGEST_WORD = 40
+"""Letters of a word that may be misspelt."""
 _LONG = 500
 """Words of a rearranged part that is not searched for an exchange, and turned down."""
 
 
-def same_content(one: str, other: str) -> bool:
-    """Whether the two hints agree in everything that this gate can see. Symmetric, and true of any text and itself."""
+def same_content(one: str, other: str, words: Container[str] = frozenset()) -> bool:
+    """Whether the two hints agree in everything that this gate can see. Symmetric, and true of any text and itself.
+
+    words: of English, small letters: of two of them neither is the other misspelt ("neuron", "neutron").
+    """
     a, b = read(one), read(other)
     if one == other:
         return True
-    return not any(rule(a, b) or rule(b, a) for rule in _RULES)
+    return not (
+        any(rule(a, b) or rule(b, a) for rule in _RULES) or _left_over(a, b, words) or _left_over(b, a, words)
+    )
 
 
 def _other_script(a: Hint, b: Hint) -> bool:
@@ -69,6 +76,11 @@ def _nothing_in_common(a: Hint, b: Hint) -> bool:
 
 def _other_numbers(a: Hint, b: Hint) -> bool:
     return a.numbers != b.numbers
+
+
+def _other_symbols(a: Hint, b: Hint) -> bool:
+    """Comparisons, currencies, percentages, and operators and signs before numbers."""
+    return a.symbols != b.symbols
 
 
 def _other_negation(a: Hint, b: Hint) -> bool:
@@ -137,13 +149,13 @@ def _is_swap(one: Sequence[str], other: Sequence[str], joiners: frozenset[str]) 
     return False
 
 
-def _left_over(a: Hint, b: Hint) -> bool:
+def _left_over(a: Hint, b: Hint, words: Container[str]) -> bool:
     """a has a word of substance that nothing in b stands for."""
     light = LIGHT.union(*(IMPLIED[word] for word in a.words & b.words & IMPLIED.keys()))
-    return any({token.folded, token.lemma, token.common}.isdisjoint(light) for token in _unpaired(a, b))
+    return any({token.folded, token.lemma, token.common}.isdisjoint(light) for token in _unpaired(a, b, words))
 
 
-def _unpaired(a: Hint, b: Hint) -> list[Token]:
+def _unpaired(a: Hint, b: Hint, words: Container[str]) -> list[Token]:
     mine, theirs = {token.common for token in a.content}, {token.common for token in b.content}
     left = [token for token in a.content if token.common not in theirs]
     right = [token for token in b.content if token.common not in mine]
@@ -155,7 +167,7 @@ def _unpaired(a: Hint, b: Hint) -> list[Token]:
         for token in left
         if token.common not in spelt_out
         and not _spelt_out(token, b)
-        and not any(_same_word(token, other) for other in right)
+        and not any(_same_word(token, other, words) for other in right)
         and not any(_misspelt_filler(token, other) for other in b.tokens)
     ]
 
@@ -170,16 +182,17 @@ def _spelt_out(token: Token, hint: Hint) -> list[Token]:
     return words[at : at + len(letters)] if at >= 0 else []
 
 
-def _same_word(one: Token, other: Token) -> bool:
+def _same_word(one: Token, other: Token, words: Container[str]) -> bool:
     """Synonyms, of one family, a misspelling or a shortened form. A word that a list has is taken as it is."""
     if synonym_rows(one.folded) & synonym_rows(other.folded):
         return True
     if one.folded in KNOWN and other.folded in KNOWN:
         return False
     a, b = one.folded, other.folded
+    spelt = all(token.folded in words or token.lemma in words for token in (one, other))
     if one.name and other.name:
-        return _edits(a, b) == 1 and (sorted(a) == sorted(b) or min(len(a), len(b)) >= 8)
-    return _misspelt(a, b) or _same_family(a, b) or _shortened(a, b) or _shortened(b, a)
+        return not spelt and _edits(a, b) == 1 and (sorted(a) == sorted(b) or min(len(a), len(b)) >= 8)
+    return (not spelt and _misspelt(a, b)) or _same_family(a, b) or _shortened(a, b) or _shortened(b, a)
 
 
 def _misspelt_filler(one: Token, other: Token) -> bool:
@@ -192,14 +205,15 @@ def _misspelt(one: str, other: str) -> bool:
     longer = max(len(one), len(other))
     if one[0] != other[0]:
         return False
-    if longer < 4:
-        return sorted(one) == sorted(other)
-    return _edits(one, other) <= (1 if longer < 7 else 2)
+    edits = _edits(one, other)
+    if longer < 4 or len(one) == len(other):  # with a letter changed it may be another word ("nitrate", "nitrite")
+        return edits <= 2 and (sorted(one) == sorted(other) or (edits == 1 and longer >= 8))
+    return edits <= (1 if longer < 7 else 2)
 
 
 def _edits(one: str, other: str) -> int:
     """Letters to add, drop, change or exchange with the next; 3 for any number above 2."""
-    if abs(len(one) - len(other)) > 2:
+    if abs(len(one) - len(other)) > 2 or len(one) > _LONGEST_WORD:
         return 3
     rows = [list(range(len(other) + 1))]
     for i, letter in enumerate(one, start=1):
@@ -244,10 +258,10 @@ _RULES = (
     _nothing_in_common,
     _other_script,
     _other_numbers,
+    _other_symbols,
     _other_negation,
     _other_scope,
     _other_han,
-    _left_over,
     _opposite,
     _opposed_prefix,
     _exchanged_targets,

@@ -10,7 +10,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 _DATA = tomllib.loads(Path(__file__).with_name("gate_words.toml").read_text(encoding="utf-8"))
@@ -50,10 +50,11 @@ del _NUMBERS["one"]  # mostly an article: "write one that ..."
 
 _HAN = "\u3400-\u9fff"
 _PHRASE = re.compile(rf"(?<!\w)(?:{_alternatives(_PHRASES)})(?!\w)")
-_SENTENCE_END = re.compile(rf"[.!?;:]+(?=\s|$)|[!?;:]+(?=[{_HAN}])|[。\n]+")
+_SENTENCE_END = re.compile(rf"(?<![.!?;:])[.!?;:]++(?=\s|$)|(?<![!?;:])[!?;:]++(?=[{_HAN}])|[。\n]+")
 _CLAUSE_END = re.compile("(?<=,)")
 _TOKEN = re.compile(rf"\d+(?:[.,]\d+)*|[^\W\d_{_HAN}]+(?:'[^\W\d_{_HAN}]+)?[+#]*|[,%&]")
-_IDENTIFIER = re.compile(r"\w+_\w*|_\w+|[A-Za-z]\w+(?:\.[A-Za-z]\w+)+|[a-z]+[A-Z]\w*|\w+\(\)", re.A)
+_IDENTIFIER = re.compile(r"(?<!\w)(?:\w+_\w*|_\w+|[A-Za-z]\w+(?:\.[A-Za-z]\w+)+|[a-z]+[A-Z]\w*|\w+\(\))", re.A)
+_SYMBOL = re.compile(r"[<>=≤≥≠≈€£¥$%√∞]|(?<![-+*/])[-+*/](?=\s?[\d(])")
 _CAPITALISED = re.compile(r"(?<=[\w,] )[A-Z]\w*")
 _JOINED_PREFIX = re.compile(r"\b(e|re|un|non|pre|co|de|sub|anti|multi)-(?=\w)", re.I)
 _CONTRACTIONS = (
@@ -65,6 +66,9 @@ _CONTRACTIONS = (
     (re.compile(r"(?<=\w)-(?=\w)"), " "),
 )
 _QUOTES = str.maketrans("’‘“”–—", "''\"\"--")
+
+WORDS_KEPT = 8192
+"""Words whose forms are remembered: texts come from clients, and memory must not grow with them."""
 
 END = "."
 """The form of a sentence's end among the tokens."""
@@ -89,6 +93,7 @@ class Hint:
     tokens: tuple[Token, ...]
     content: tuple[Token, ...]
     numbers: frozenset[str]
+    symbols: tuple[str, ...]
     negated: frozenset[str]
     negates: bool
     scopes: frozenset[str]
@@ -98,7 +103,7 @@ class Hint:
     han_plain: str
 
 
-@lru_cache(1024)
+@lru_cache(64)
 def read(text: str) -> Hint:
     """Never raises; an empty text is an empty hint."""
     text = _in_common_letters(text)
@@ -115,6 +120,7 @@ def read(text: str) -> Hint:
         tuple(tokens),
         tuple(filter(_is_content, tokens)),
         frozenset(filter(None, map(_number, tokens))) | _han_numbers(han_plain),
+        tuple(sorted("".join(_SYMBOL.findall(text)))),
         _negated(tokens),
         negates,
         scopes - {"any"} if negates else scopes,
@@ -175,18 +181,18 @@ def _tokens(sentence: str, identifiers: Iterable[str] = ()) -> list[Token]:
     ]
 
 
-@cache
+@lru_cache(WORDS_KEPT)
 def common_form(word: str) -> str:
     return _SYNONYMS.get(word) or _SYNONYMS.get(lemma(word)) or lemma(word)
 
 
-@cache
+@lru_cache(WORDS_KEPT)
 def synonym_rows(word: str) -> frozenset[int]:
     """The rows of synonyms that have the word: it may be of several, as "correct" is."""
     return frozenset(index for index, row in enumerate(_ROWS) if not {word, lemma(word)}.isdisjoint(row))
 
 
-@cache
+@lru_cache(WORDS_KEPT)
 def lemma(word: str) -> str:
     """A light stem: the known word behind a plural, -ed, -ing or -ly if there is one, else the ending cut off."""
     word = re.sub(r"(?<=\w\w)iz(?=[aei])", "is", word)

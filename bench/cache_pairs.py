@@ -15,7 +15,7 @@ from pathlib import Path
 
 from adapters.gate import same_content
 from proxy.config import load_config
-from t2l.embedder import open_embedder
+from t2l.embedder import english_words, open_embedder
 
 
 def main() -> None:
@@ -31,9 +31,10 @@ def main() -> None:
     embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
     left, right = embedder.embed([row["a"] for row in rows]), embedder.embed([row["b"] for row in rows])
     cosines = (left * right).sum(dim=1).tolist()
+    words = english_words()
     counts: dict[tuple[bool, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for row, cosine in zip(rows, cosines, strict=True):
-        near, alike = cosine >= threshold, same_content(row["a"], row["b"])
+        near, alike = cosine >= threshold, same_content(row["a"], row["b"], words)
         for kind in (row["kind"], "all"):
             tally = counts[row["same"], kind]
             for index, hit in enumerate((True, near, alike, near and alike)):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -175,6 +175,16 @@ def packaged_folder() -> Path | None:
         if (Path(location) / "model" / "modules.json").is_file():
             return Path(location) / "model"
     return None
+
+
+@cache
+def english_words() -> frozenset[str]:
+    """20,000 common words in small letters: the whole ones of the packaged MiniLM's vocabulary; none without it."""
+    folder = packaged_folder()
+    if folder is None:
+        return frozenset()
+    vocabulary = _read_json(folder / "tokenizer.json")["model"]["vocab"]
+    return frozenset(word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2)
 
 
 def _hub_folder(name: str) -> Path:

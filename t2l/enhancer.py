@@ -21,12 +21,14 @@ from t2l.skills import Skill, SkillSet
 Complete = Callable[[str], str]
 """An LLM: prompt in, answer out. Raises RewriteFailed when it gives none."""
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Part of the digest: raise it whenever a rule changes what comes out."""
 
 NAMED_FROM = 0.45
 """KeyMatch from which a hint's own words name a skill clearly enough to write it into the text."""
 MOST_NAMED = 2
+MOST_WORDS = 400
+"""Each round of `_formal` takes one filler of a row of them away, so the work grows with the square of the length."""
 
 _logger = logging.getLogger(__name__)
 
@@ -80,6 +82,8 @@ class Enhancement:
     q_before: Quality
     q_after: Quality
     used_llm: bool
+    llm_failed: bool = False
+    """Whether an LLM was to be asked and gave nothing: another time it may."""
 
 
 class Enhancer:
@@ -98,32 +102,36 @@ class Enhancer:
     def enhance(self, task: str) -> Enhancement:
         """task: not empty. The result's Q is never lower than the task's."""
         before = quality(task, self._skills)
-        rewritten = self._rewrite(task, before)
+        rewritten, failed = self._rewrite(task, before)
         used_llm = rewritten is not None
         base = task if rewritten is None else rewritten
         base_quality = quality(base, self._skills)
         ruled = apply_rules(base, self._skills)
         ruled_quality = quality(ruled, self._skills)
         if ruled_quality.total > base_quality.total:
-            return Enhancement(base, ruled, before, ruled_quality, used_llm)
-        return Enhancement(base, base, before, base_quality, used_llm)
+            return Enhancement(base, ruled, before, ruled_quality, used_llm, failed)
+        return Enhancement(base, base, before, base_quality, used_llm, failed)
 
-    def _rewrite(self, task: str, before: Quality) -> str | None:
+    def _rewrite(self, task: str, before: Quality) -> tuple[str | None, bool]:
+        """The LLM's rewrite, None where it is not to be used; and whether the LLM failed."""
         if self._complete is None:
-            return None
+            return None, False
         try:
             rewritten = validated(task, self._complete(rewrite_prompt(task)))
         except (RewriteFailed, Rejected) as exc:
             _logger.warning("the task hint goes on without an LLM rewrite: %s", exc)
-            return None
-        return rewritten if quality(rewritten, self._skills).total > before.total else None
+            return None, isinstance(exc, RewriteFailed)
+        return rewritten if quality(rewritten, self._skills).total > before.total else None, False
 
 
 def apply_rules(task: str, skills: SkillSet) -> str:
     """Stage 2: formal register, an action verb, the goal with the skill's words, within the length band.
 
-    Applied to its own result it changes nothing. A hint of more than LONGEST words only loses its fillers.
+    Applied to its own result it changes nothing. A hint of more than LONGEST words only loses its fillers, one of more
+    than MOST_WORDS stays as it is.
     """
+    if count_words(task) > MOST_WORDS:
+        return task
     text, language = _formal(task), language_of(task)
     named = _named_skills(text, skills)
     if count_words(text) > LONGEST or (not named and count_words(text) <= _TOO_VAGUE):

@@ -40,17 +40,17 @@ _END_ZH = re.compile(r"[，。；：！？,;:!?\n（）()]|但是?|只(?!是)|�
 _LIST_OR = re.compile(r"(?:,[^,.;:!?\n]{1,40}){0,5},?\s(?:n?or)\s[^,.;:!?\n]*")
 _LIST_AND = re.compile(r"(?:,[^,.;:!?\n]{1,40}){0,5},?\s(?:or|and)\s[^,.;:!?\n]*")
 _CUE = re.compile(f"(?P<en>{_CUE_EN})|(?P<zh>{_CUE_ZH})", re.VERBOSE)
-_ELSEWHERE = re.compile(
-    r"[^.;!?\n]*\b(?:is|are|by|to|for|belongs? to|up to|have|has)\s"
+_ELSEWHERE_EN = re.compile(
+    r"\b(?:is|are|by|to|for|belongs? to|up to|have|has)\s"
     r"(?:another|a different|a separate|some(?:one|body) else'?s?|other)\s"
     r"(?:bots?|assistants?|agents?|teams?|departments?|persons?|people|tools?|models?|systems?|job|services?)\b"
-    r"[^.;!?\n]*"
-    r"|[^.;!?\n]*\b(?:is|are) (?:not|none of) (?:your|its|my|our) (?:concern|job|task|business|remit)\b"
-    r"[^.;!?\n]*"
-    r"|[^，。；！？\n]*(?:由(?:别|其他|其它|另)|交给(?:别|其他|其它|另)|是(?:别人|其他|另一)"
-    r"|另一个(?:机器人|助手|模型|系统))[^，。；！？\n]*"
+    r"|\b(?:is|are) (?:not|none of) (?:your|its|my|our) (?:concern|job|task|business|remit)\b"
 )
-"""A sentence that leaves something to somebody else."""
+_ELSEWHERE_ZH = re.compile(
+    r"由(?:别|其他|其它|另)|交给(?:别|其他|其它|另)|是(?:别人|其他|另一)|另一个(?:机器人|助手|模型|系统)"
+)
+"""What is in a sentence that leaves something to somebody else."""
+_SENTENCE_EN, _SENTENCE_ZH = re.compile(r"[^.;!?\n]+"), re.compile(r"[^，。；！？\n]+")
 _FILLER = (
     r"(?:\s*(?:write|writes|writing|produce|output|give|giving|include|including|show|showing|generate|use|using"
     r"|provide|add|return|need|want|do|doing|any|an?|the|me|us|my|some|actual|sample|full|real|further|extra|to|of"
@@ -65,6 +65,9 @@ GAP = " | "
 """What stands in `asserted` text where a refused span was: no keyword reaches across it."""
 MOST_CHARACTERS = 4000
 """How much of a text is read: more than any task hint needs, and a bound on what the patterns may cost."""
+
+MOST_REFUSED = 200
+"""Characters of what a hint refuses in which an activity is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ def refusals(text: str) -> tuple[Refusal, ...]:
 
 def asserted(text: str) -> str:
     """The folded text without what it refuses or leaves to somebody else."""
-    text = _ELSEWHERE.sub(GAP, text)
+    for sentence, elsewhere in ((_SENTENCE_EN, _ELSEWHERE_EN), (_SENTENCE_ZH, _ELSEWHERE_ZH)):
+        text = sentence.sub(lambda match, sought=elsewhere: GAP if sought.search(match[0]) else match[0], text)
     parts: list[str] = []
     position = 0
     for refusal in refusals(text):
@@ -120,7 +124,7 @@ def asserted(text: str) -> str:
 def refuses(text: str, activity: re.Pattern[str]) -> bool:
     """Whether a folded text refuses an activity itself ("no code"), not something about it ("no code fences")."""
     head = re.compile(f"{_FILLER}(?:[^,]*?(?:,|、|\\b(?:or|nor|and)\\b|和|或){_FILLER})?(?:{activity.pattern}){_REST}")
-    return any(head.match(refusal.what) for refusal in refusals(text))
+    return any(head.match(refusal.what[:MOST_REFUSED]) for refusal in refusals(text))
 
 
 def _scope_end(text: str, cue: re.Match[str]) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 
-from t2l.language import asserted, plain, refusals
+from t2l.language import MOST_CHARACTERS, asserted, plain, refusals
 from t2l.skills import SkillSet
 
 LAMBDA = {"length": 0.25, "structure": 0.25, "vocabulary": 0.2, "clarity": 0.15, "specificity": 0.15}
@@ -43,7 +43,7 @@ _ACTIONS = """
     """
 _ACTIONS_EN = frozenset(_ACTIONS.split())
 _ACTIONS_ZH = re.compile(
-    r"^(?:请|帮我?|给我|麻烦|你?要|需要|能?够?|先|再|然后|并)*(?:编?写|撰写|做|求|解|计?算|估算|翻译|总结|概括|归纳|回答|解释|讲|介绍|说明"
+    r"^(?:请|帮我?|给我|麻烦|你?要|需要|能|够|先|再|然后|并)*(?:编?写|撰写|做|求|解|计?算|估算|翻译|总结|概括|归纳|回答|解释|讲|介绍|说明"
     r"|分析|判断|提取|抽取|找|给|列|生成|实现|把|将|根据|依据|用|阅?读|改|润色|推|证|验证|设计|制定|检查|核对|比较|补全|修|优化|识别"
     r"|分类|标注|整理|画|起|看|出|查|排|建|输出|续|扩|教|陪|扮演|批改|推荐|对|从|为)"
 )
@@ -59,7 +59,7 @@ _VAGUE = re.compile(
 _PUNCTUATION_RUN = re.compile(r"[!?！？]{2,}|\.{4,}|。{2,}")
 _SPECIFIC = re.compile(
     r"\d[\d.,:%/\-]*|(?<=[a-z,] )[A-Z][\w\-]+|\b[A-Z]{2,}\w*\b|\b\w+[_.#+]\w+|\w\+\+"
-    r"|[\"“「《][^\"”」》]+[\"”」》]"
+    r"|[\"“「《][^\"”」》]{1,200}[\"”」》]"
     r"|\b(?i:json|csv|yaml|xml|html|markdown|latex|tables?|bullets?|lists?|words?|sentences?|paragraphs?|only)\b"
     r"|表格|列表|字以内|格式|只(?=[要看用给写])|[一二三四五六七八九十百]+(?=[个字句段条步行篇])"
 )
@@ -86,6 +86,7 @@ def quality(text: str, skills: SkillSet) -> Quality:
     words = count_words(text)
     if not words:
         return Quality(0.0, 0.0, 0.0, 0.0, 0.0)
+    text = text[:MOST_CHARACTERS]
     folded = plain(text)
     said = asserted(folded)
     specifics = len(_SPECIFIC.findall(text)) + len(refusals(folded))

@@ -1,5 +1,7 @@
 """adapters/gate.py: near in embedding and yet another task, and the other way round. One line a pair, by kind."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +112,41 @@ def test_the_same_task_in_other_words_passes_both_ways(one: str, other: str):
 
 
 HINTS = st.text() | st.lists(st.sampled_from((DIFFERENT + SAME).split()), max_size=12).map(" ".join)
+
+
+SYMBOLS = """
+Keep rows where x >= 5 | Keep rows where x <= 5
+Solve x + 5 | Solve x - 5
+Solve x*5 | Solve x/5
+Answer with -1 | Answer with 1
+Give the price in € only | Give the price in $ only
+Explain nitrite in water | Explain nitrate in water
+"""
+
+
+@pytest.mark.parametrize(("one", "other"), pairs(SYMBOLS))
+def test_symbols_and_changed_letters_make_another_task(one: str, other: str):
+    assert not same_content(one, other)
+    assert not same_content(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("desert", "dessert"), ("martial", "marital"), ("slovenia", "slovakia"), ("austria", "australia")],
+)
+def test_of_two_words_neither_is_the_other_misspelt(one: str, other: str):
+    hints = [f"Write a text about the {word}" for word in (one, other)]
+    assert not same_content(*hints, words={one, other})
+    assert same_content("Write a text about the dessert", "Write a text about the dessrt", words={"desert", "dessert"})
+
+
+@pytest.mark.parametrize(
+    "text", ["!" * 6000 + "a", "a" * 12_800, " ".join(letter * 200 for letter in "abcdefghijkl" * 5), "n't " * 3000]
+)
+def test_odd_hints_cost_little(text: str):
+    start = time.perf_counter()
+    same_content(text, text[1:] + " more")
+    assert time.perf_counter() - start < 3
 
 
 @given(HINTS, HINTS)

@@ -1,13 +1,15 @@
 """The enhancer keeps what the user said, raises Q or changes nothing, and believes no LLM blindly."""
 
 import string
+import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t2l.enhancer import Enhancer, RewriteFailed, apply_rules
-from t2l.language import language_of, plain, refusals
+from t2l.language import language_of, plain, refusals, refuses
 from t2l.quality import LAMBDA, quality
 from t2l.rewrite import Rejected, validated
 from t2l.skills import load_skills
@@ -187,4 +189,19 @@ def test_an_llm_that_gives_nothing_leaves_the_rules() -> None:
     def complete(prompt: str) -> str:
         raise RewriteFailed("timed out after 10 s")
 
-    assert Enhancer(SKILLS, complete).enhance("haiku about rain") == RULES.enhance("haiku about rain")
+    made = Enhancer(SKILLS, complete).enhance("haiku about rain")
+    assert made.llm_failed and replace(made, llm_failed=False) == RULES.enhance("haiku about rain")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["能够" * 500, "你好，" + "能够" * 40 + "吗", "嗯，" * 4000, "hey, " * 2500, "“" * 12_800, "word " * 2500,
+     "no a, " * 2000, "no " + "a " * 750 + "z " + "or " * 800],
+)  # fmt: skip
+def test_odd_hints_cost_little(text: str) -> None:
+    """Patterns hold Python's lock: the first two stopped the whole server for good."""
+    start = time.perf_counter()
+    RULES.enhance(text)
+    for skill in SKILLS.skills:
+        refuses(plain(text), skill.activity)
+    assert time.perf_counter() - start < 5
