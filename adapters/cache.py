@@ -245,7 +245,9 @@ class AdapterCache:
                     self._index.remove(id)
                 self._save_index()
             if shared:
-                if rest := self._rows.newest_hint(digest, None):
+                with self._lock:
+                    rest = self._rows.newest_hint(digest, None)
+                if rest:
                     with suppress(AdapterNotFound, AdapterCorrupt):  # nothing is left in the file of who leaves
                         self._files.tell(digest, _of(rest, self._files.get(digest)).card)
                 return

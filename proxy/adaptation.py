@@ -74,7 +74,8 @@ class Wanted:
     @property
     def identity(self) -> tuple[object, ...]:
         """Equal for requests that must get the same adapter."""
-        return self.task, self.tenant, self.skills, tuple(sorted((self.weights or {}).items()))
+        weights = None if self.weights is None else tuple(sorted(self.weights.items()))
+        return self.task, self.tenant, self.skills, weights
 
 
 class Shelf(Protocol):

@@ -491,6 +491,8 @@ def parse_adapter_request(body: bytes) -> AdapterRequest:
     if skills is not None and not (isinstance(skills, list) and skills and all(type(s) is str for s in skills)):
         raise fields.bad("skills", "want a non-empty list of skill names", "invalid_type")
     given = fields.object("weights")
+    if given is not None and not given.waiting:
+        raise fields.bad("weights", "want at least one skill's weight, or leave it out", "invalid_value")
     weights = {name: given.number(name, 0, 1e6) or 0.0 for name in list(given.waiting)} if given else None
     fields.finish()
     return AdapterRequest(task, tuple(skills) if skills else None, weights)

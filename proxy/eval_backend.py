@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -13,8 +14,9 @@ from adapters.lora import LoraAdapter
 from proxy.engine.api import (
     AdapterFile,
     BadMessages,
-    ContextTooLong,
     EngineApi,
+    EngineClosed,
+    EngineError,
     Generation,
     Placement,
     Sampling,
@@ -112,10 +114,15 @@ class EngineBackend:
             logprobs = stream.prompt_logprobs
         return -sum(token.logprob for token in logprobs[len(prompt) :])
 
-    def _submit(self, generation: Generation) -> Stream:
+    @contextmanager
+    def _submit(self, generation: Generation) -> Iterator[Stream]:
+        """What the engine cannot answer is one item's failure, unless the engine is closed."""
         try:
-            return self.engine.submit(generation)
-        except ContextTooLong as exc:
+            with self.engine.submit(generation) as stream:
+                yield stream
+        except EngineClosed:
+            raise
+        except EngineError as exc:
             raise BackendError(str(exc)) from exc
 
     def _prompt(self, messages: Messages) -> tuple[int, ...]:

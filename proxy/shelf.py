@@ -5,9 +5,10 @@ Imports torch: it is imported while the model loads, not before.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
@@ -33,6 +34,8 @@ from t2l.skills import SkillsError
 
 log = logging.getLogger(__name__)
 
+LLM = "enhancer llm"
+"""The setting by whose model hints were rewritten."""
 EXACT_ONLY = 2.0
 """A similarity that no two hints have."""
 
@@ -48,10 +51,12 @@ class CacheShelf:
         base_name: str,
         settings: Mapping[str, str],
         threshold: float,
+        gate: Callable[[str, str], bool] = same_content,
     ) -> None:
         """settings: what else decides which adapter a task gets, by name. threshold: cosine of a semantic
-        hit.
+        hit, to which `gate` has to agree.
         """
+        self._gate = gate
         self.state = "on"
         self.cache = cache
         self.et2l = et2l
@@ -63,7 +68,7 @@ class CacheShelf:
 
     def find(self, wanted: Wanted, *, near: bool) -> Found | None:
         threshold = self.threshold if near else EXACT_ONLY
-        hit = self.cache.lookup(self.key(wanted), lambda: self.embedding(wanted), threshold, same_content)
+        hit = self.cache.lookup(self.key(wanted), lambda: self.embedding(wanted), threshold, self._gate)
         if hit is None:
             return None
         return Found(hit.stored, hit.similarity if hit.source == "semantic" else None)
@@ -81,15 +86,17 @@ class CacheShelf:
             raise BadRequest(str(exc)) from exc
         if isinstance(made, NoSkill):
             return NoAdapter(made.reason)
-        key, embedding = self.key(wanted), self.embedding(wanted)
+        # What the LLM could not be asked is known under the settings without it: it will be asked again.
+        overrides = {LLM: "off"} if made.enhancement.llm_failed else {}
+        key, embedding = self.key(wanted, overrides), self.embedding(wanted)
         return self.cache.store(key, embedding, made.adapter, self.card(made), self.base)
 
-    def key(self, wanted: Wanted) -> CacheKey:
-        overrides = {}
+    def key(self, wanted: Wanted, overrides: Mapping[str, str] | None = None) -> CacheKey:
+        overrides = dict(overrides or {})
         if wanted.skills is not None:
-            overrides["asked skills"] = ",".join(sorted(wanted.skills))
+            overrides["asked skills"] = json.dumps(sorted(wanted.skills))
         if wanted.weights is not None:
-            overrides["asked weights"] = ",".join(f"{name}={share!r}" for name, share in sorted(wanted.weights.items()))
+            overrides["asked weights"] = json.dumps(sorted(wanted.weights.items()))
         return cache_key(wanted.task, wanted.tenant, {**self.components, **overrides})
 
     def embedding(self, wanted: Wanted) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from proxy.config import EnhancerConfig
@@ -14,6 +15,8 @@ from proxy.engine.api import EngineApi, EngineError, Generation, Sampling
 from t2l.enhancer import Complete, RewriteFailed
 
 MAX_REWRITE_TOKENS = 256
+REST_S = 30.0
+"""For which an LLM that failed is not asked again."""
 
 
 def open_rewriter(config: EnhancerConfig, engine: Callable[[], EngineApi] | None) -> Complete | None:
@@ -25,8 +28,25 @@ def open_rewriter(config: EnhancerConfig, engine: Callable[[], EngineApi] | None
         return None
     if config.llm == "local":
         assert engine is not None
-        return lambda prompt: complete_locally(engine(), prompt, config.llm_timeout_s)
-    return lambda prompt: complete_upstream(config.llm, prompt, config.llm_timeout_s)
+        return resting(lambda prompt: complete_locally(engine(), prompt, config.llm_timeout_s))
+    return resting(lambda prompt: complete_upstream(config.llm, prompt, config.llm_timeout_s))
+
+
+def resting(complete: Complete, seconds: float = REST_S) -> Complete:
+    """One that after a failure fails at once for so long: nobody else is to wait for what does not answer."""
+    until, failure = 0.0, ""
+
+    def asked(prompt: str) -> str:
+        nonlocal until, failure
+        if time.monotonic() < until:
+            raise RewriteFailed(f"not asked, after {failure}")
+        try:
+            return complete(prompt)
+        except RewriteFailed as exc:
+            until, failure = time.monotonic() + seconds, str(exc)
+            raise
+
+    return asked
 
 
 def complete_locally(engine: EngineApi, prompt: str, timeout_s: float) -> str:

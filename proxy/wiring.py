@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,11 +212,12 @@ def open_specialiser(
     import torch
 
     from adapters.errors import AdapterError
+    from adapters.gate import same_content
     from adapters.gguf_file import BaseModel
-    from proxy.shelf import CacheShelf
+    from proxy.shelf import LLM, CacheShelf
     from t2l.checkpoint import open_text_embedder, require_base
     from t2l.composer import ComposerError
-    from t2l.embedder import EmbedderError
+    from t2l.embedder import EmbedderError, english_words
     from t2l.hypernetwork import CheckpointError
     from t2l.pipeline import open_et2l
     from t2l.skills import SkillsError
@@ -234,6 +236,7 @@ def open_specialiser(
         embedder = open_text_embedder(
             hypernetwork, str(wanted.path or ""), wanted.threads, device, wanted.trust_remote_code
         )
+        rewriter = open_rewriter(config.enhancer, engine)
         et2l = open_et2l(
             embedder,
             hypernetwork,
@@ -241,7 +244,7 @@ def open_specialiser(
             alpha=config.decomposer.alpha,
             composer_folder=folder,
             composer_mode=config.composer.mode,
-            complete=open_rewriter(config.enhancer, engine),
+            complete=rewriter,
         )
         cache = open_cache(config.cache, embedder.dim)
     except (
@@ -256,8 +259,9 @@ def open_specialiser(
         raise StartFailed(str(exc)) from exc
     count, seconds = cache.stats().adapters, time.perf_counter() - started
     say(f"hypernetwork ready after {seconds:.1f} s, {count} adapters in the cache")
-    settings = {"enhancer llm": config.enhancer.llm}
-    shelf = CacheShelf(cache, et2l, base, config.model.name, settings, config.cache.semantic_threshold)
+    settings = {LLM: config.enhancer.llm if rewriter else "off"}
+    gate = partial(same_content, words=english_words())
+    shelf = CacheShelf(cache, et2l, base, config.model.name, settings, config.cache.semantic_threshold, gate)
     return Specialiser(shelf, embedder, base)
 
 

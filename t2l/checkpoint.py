@@ -63,6 +63,6 @@ def open_text_embedder(
     if embedder.digest != wanted:
         raise CheckpointError(
             f"the checkpoint was trained with another embedder ({wanted[:16]}...) than the one at hand "
-            f"({embedder.digest[:16]}...)"
+            f"({embedder.digest[:16]}...): set embedder.path to that one, or clear it where it is set"
         )
     return embedder

@@ -21,8 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-TASK = "task"
-"""The candidate beside the skills: the adapter generated for the enhanced task description itself."""
+from t2l.skills import TASK
 
 FILE_NAME = "composer.safetensors"
 Mode = Literal["learned", "equal", "hierarchical"]

@@ -259,6 +259,14 @@ def write_config(folder: Path, config: Mapping[str, object]) -> None:
     temporary.replace(folder / "config.json")
 
 
+def checkpoint_weights(folder: Path) -> str:
+    """sha256 (hex) over the weights alone, which no calibration changes."""
+    sha = hashlib.sha256()
+    for name in ("model.safetensors", Path(UNCONDITIONAL) / peft_file.WEIGHTS):
+        sha.update((folder / name).read_bytes())
+    return sha.hexdigest()
+
+
 def checkpoint_digest(folder: Path) -> str:
     """sha256 (hex) over the files of a gated checkpoint."""
     sha = hashlib.sha256()

@@ -15,14 +15,14 @@ import torch
 
 from adapters.compose import concat
 from adapters.lora import LoraAdapter
-from t2l.composer import TASK, Composer, given_weights, load_network
+from t2l.composer import Composer, given_weights, load_network
 from t2l.composer import Mode as ComposerMode
 from t2l.decomposer import Decomposer, SkillScore
 from t2l.embedder import TextEmbedder
 from t2l.enhancer import Complete, Enhancement, Enhancer
 from t2l.exemplars import Exemplars
 from t2l.hypernetwork import Hypernetwork
-from t2l.skills import load_skills
+from t2l.skills import TASK, load_skills
 
 Timings = dict[str, float]
 """Milliseconds by step: enhance, decompose, embed, generate, compose."""

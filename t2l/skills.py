@@ -15,6 +15,8 @@ from typing import Any
 
 DEFAULT_SKILLS = Path(__file__).with_name("skills.toml")
 TASK_SLOT = "{task}"
+TASK = "task"
+"""The candidate beside the skills: the adapter generated for the enhanced task description itself."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LETTER = re.compile(r"[^\W_]")
 
@@ -133,10 +135,15 @@ def compile_keyword(source: str) -> re.Pattern[str]:
     return re.compile(before + body + after, re.IGNORECASE)
 
 
-def _any_of(sources: Sequence[str]) -> re.Pattern[str]:
-    """Where several match, the longest does."""
-    longest_first = sorted(sources, key=len, reverse=True)
-    return re.compile("|".join(compile_keyword(source).pattern for source in longest_first) or r"(?!)", re.IGNORECASE)
+def _any_of(key: str, sources: Sequence[str]) -> re.Pattern[str]:
+    """Where several match, the longest does. Fit to stand inside another pattern."""
+    alternatives = []
+    for source in sorted(sources, key=len, reverse=True):
+        try:
+            alternatives.append(re.compile(f"(?:{compile_keyword(source).pattern})").pattern)
+        except re.error as exc:
+            raise SkillsError(f"{key}: {source!r} is no regular expression: {exc}") from exc
+    return re.compile("|".join(alternatives) or r"(?!)", re.IGNORECASE)
 
 
 def _weights(table: Any) -> dict[str, float]:
@@ -152,12 +159,14 @@ def _background(table: Any) -> tuple[tuple[str, ...], re.Pattern[str]]:
     if not isinstance(table, dict) or not {"exemplars"} <= set(table) <= {"exemplars", "form"}:
         raise SkillsError("[background]: expected a table with exemplars, and with form or without")
     form = _texts("background.form", table.get("form", []))
-    return _texts("background.exemplars", table["exemplars"]), _any_of(form)
+    return _texts("background.exemplars", table["exemplars"]), _any_of("background.form", form)
 
 
 def _skill(name: str, table: Any, weights: Mapping[str, float]) -> Skill:
     if not _NAME.fullmatch(name) or not isinstance(table, dict):
         raise SkillsError(f"{name}: expected a table with a name of small letters, digits and underscores")
+    if name == TASK:
+        raise SkillsError(f"{name}: that is what the task as a whole is called; name the skill otherwise")
     expected = {"template", "action", "goal", "exemplars", "keywords", "activity", "tau", "gain"}
     if odd := sorted(table.keys() ^ expected):
         problem = "missing" if odd[0] in expected else f"unknown; there are {', '.join(sorted(expected))}"
@@ -176,7 +185,7 @@ def _skill(name: str, table: Any, weights: Mapping[str, float]) -> Skill:
         _by_language(f"{name}.goal", table["goal"]),
         exemplars,
         _keywords(name, table["keywords"], weights),
-        _any_of(activity),
+        _any_of(f"{name}.activity", activity),
         _number(f"{name}.tau", table["tau"], 0, 1),
         _number(f"{name}.gain", table["gain"], -10, 10),
     )

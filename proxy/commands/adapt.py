@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxy.commands.eval import names
 from proxy.config import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
         return fail("the task is empty")
     try:
         config = load_config(args.config)
-        skills = tuple(args.skills.split(",")) if args.skills else None
-        weights = parse_weights(args.weights) if args.weights else None
-    except (ConfigError, ValueError) as exc:
+        skills = None if args.skills is None else names(args.skills)
+        weights = None if args.weights is None else parse_weights(args.weights)
+    except (ConfigError, ValueError, argparse.ArgumentTypeError) as exc:
         return fail(str(exc))
     from adapters.errors import AdapterError
     from proxy.adaptation import Adapters
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             resolution = adapters.create(args.task, LOCAL_TENANT, skills, weights)
         else:
             resolution = adapters.resolve(args.task, LOCAL_TENANT, "require")
-    except (ProxyError, AdapterError) as exc:
+    except (ProxyError, AdapterError, OSError) as exc:
         return fail(str(exc))
     finally:
         adapters.close()

@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from adapters.errors import AdapterError
+    from adapters.errors import AdapterCorrupt, AdapterError, AdapterNotFound
     from proxy.wiring import StartFailed, open_configured_cache
 
     try:
@@ -47,20 +47,27 @@ def run(args: argparse.Namespace) -> int:
         return fail(str(exc))
     try:
         if args.action == "list":
-            rows = cache.adapters()
-            found = [cache.get(row.digest) for row in rows]
+            found = []
+            for row in cache.adapters():
+                try:
+                    found.append(cache.get(row.digest))
+                except AdapterNotFound:  # deleted meanwhile
+                    continue
+                except AdapterCorrupt as exc:
+                    fail(f"{row.digest} is left out: {exc}")
             print(json.dumps({"adapters": [describe(one) for one in found]}) if args.json else table(found))
             return 0
         digest = unique([row.digest for row in cache.adapters()], args.digest)
+        if args.action == "delete":  # also of one that cannot be read
+            cache.delete(digest)
+            print(json.dumps({"digest": digest, "deleted": True}) if args.json else f"deleted {digest}")
+            return 0
         stored = cache.get(digest)
         if args.action == "show":
             print(json.dumps(describe(stored), ensure_ascii=False, indent=None if args.json else 2))
-        elif args.action == "export":
+        else:
             place = export(stored, args.format, args.output)
             print(json.dumps({"digest": digest, "path": str(place)}) if args.json else place)
-        else:
-            cache.delete(digest)
-            print(json.dumps({"digest": digest, "deleted": True}) if args.json else f"deleted {digest}")
     except (AdapterError, LookupError, OSError) as exc:
         return fail(str(exc))
     finally:

@@ -44,10 +44,9 @@ def run(args: argparse.Namespace) -> int:
         elif args.action == "rebuild":
             show({"found": asdict(cache.rebuild())}, args.json)
         else:
-            if (
-                not (args.yes or args.json)
-                and input(f"Remove {cache.stats().adapters} adapters? [y/N] ").lower() != "y"
-            ):
+            if not args.yes and (args.json or not sys.stdin.isatty()):
+                return fail(f"this would remove {cache.stats().adapters} adapters: say so with --yes")
+            if not args.yes and input(f"Remove {cache.stats().adapters} adapters? [y/N] ").lower() != "y":
                 return 1
             show({"removed": cache.clear()}, args.json)
     except (AdapterError, OSError) as exc:

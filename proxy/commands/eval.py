@@ -86,7 +86,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Each once. Raises ArgumentTypeError where there is none."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise argparse.ArgumentTypeError(f"want names with commas between, got {text!r}")
+    return found
 
 
 def positive(text: str) -> int:
@@ -135,7 +139,7 @@ def told_errors() -> tuple[type[Exception], ...]:
     from t2l.skills import SkillsError
 
     return (DataError, ArmUnavailable, CheckpointError, AdapterError, EmbedderError, SkillsError, ComposerError,
-            StartFailed, ConfigError)  # fmt: skip
+            StartFailed, ConfigError, OSError)  # fmt: skip
 
 
 def measure(args: argparse.Namespace, config: Config) -> dict[str, Any]:

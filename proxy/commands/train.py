@@ -263,9 +263,12 @@ def run_replies(args: argparse.Namespace) -> int:
             for reply in collect(backend, args.data, args.open, args.worked, args.count, args.seed):
                 kept.append(reply)
     except KeyboardInterrupt:
-        print("stopped; what was collected is kept", file=sys.stderr)
-    write_replies(kept, args.output)
-    print(f"{len(kept)} replies kept in {args.output}", file=sys.stderr)
+        print("stopped", file=sys.stderr)
+        return 130
+    finally:
+        if kept:  # else what is there stays
+            write_replies(kept, args.output)
+        print(f"{len(kept)} replies kept in {args.output}" if kept else "no replies kept", file=sys.stderr)
     return 0
 
 

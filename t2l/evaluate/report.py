@@ -105,7 +105,8 @@ def table(report: Mapping[str, Any]) -> str:
     baselines = [base for base in BASELINES if base in report["arms"]]
     tasks = next(iter(report["arms"].values()))
     items = sum(row["n"] for row in tasks.values())
-    marked = items >= LEAST_FOR_A_MARK
+    # One item of a task says nothing of how its items differ.
+    marked = items >= LEAST_FOR_A_MARK and min(row["n"] for row in tasks.values()) > 1
     kinds = ["score", *(["likelihood"] if "likelihood" in report["intervals"][next(iter(report["arms"]))] else [])]
     head = ["arm", *(f"{kind} %" for kind in kinds), "loss"]
     head += [*(f"{kind} - {base}" for kind in kinds for base in baselines), "unread", "errors"]

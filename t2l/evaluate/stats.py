@@ -31,7 +31,9 @@ def bootstrap_macro(
     tables: one (items, arms) array of values a task; weights: the same shapes, for ratios such as nats per
     token (None = all 1). A task's value is sum(values) / sum(weights). Items are drawn with replacement
     within each task, the same items for every arm, so differences between columns are paired (Efron and
-    Tibshirani 1993, chapter 8). Tasks are fixed: the intervals speak of these tasks, not of tasks in general.
+    Tibshirani 1993, chapter 8). The variance of resampled means of n items is too small by (n - 1) / n, which is much
+    where a task has few, so their deviations are stretched. Tasks are fixed: the intervals speak of these tasks, not of
+    tasks in general.
     """
     if not tables or any(len(table) == 0 for table in tables):
         raise ValueError("every task needs at least one item")
@@ -40,11 +42,13 @@ def bootstrap_macro(
     total = np.zeros((resamples, tables[0].shape[1]))
     for table, weight in zip(tables, weights, strict=True):
         items = len(table)
+        exact, stretch = table.sum(0) / weight.sum(0), np.sqrt(items / max(1, items - 1))
         for start in range(0, resamples, CHUNK):
             rows = min(CHUNK, resamples - start)
             # How often each item is drawn says all about a resample, and makes its sums one matrix product.
             counts = rng.multinomial(items, np.full(items, 1 / items), size=rows)  # (rows, items)
-            total[start : start + rows] += (counts @ table) / (counts @ weight)
+            drawn = (counts @ table) / (counts @ weight)
+            total[start : start + rows] += exact + stretch * (drawn - exact)
     return total / len(tables)
 
 

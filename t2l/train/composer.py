@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from t2l.composer import TASK, ComposerSettings, WeightNetwork, start_network
+from t2l.composer import ComposerSettings, WeightNetwork, start_network
 from t2l.decomposer import Decomposer
 from t2l.enhancer import Enhancer
 from t2l.gated import GatedHypernetwork
+from t2l.skills import TASK
 from t2l.train.base import GatedLora, answer_loss, load_base
 from t2l.train.batches import collate, tokenize
 from t2l.train.data import Example

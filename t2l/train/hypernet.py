@@ -25,11 +25,13 @@ from adapters.lora import LoraAdapter, LoraDelta
 from adapters.peft_file import read_peft, write_peft
 from t2l import composer, listening
 from t2l.embedder import TextEmbedder
+from t2l.evaluate.data import DataError
 from t2l.gated import (
     UNCONDITIONAL,
     GatedConfig,
     GateNetwork,
     check_unconditional,
+    checkpoint_weights,
     load_gated,
     write_config,
 )
@@ -145,11 +147,12 @@ class Trainer:
         self._order = random.Random(settings.seed + 1)
         self.step, self.examples_seen, self.tokens_seen, self.seconds = 0, 0, 0, 0.0
         self._base_name, self._base_digest = base_name, base_digest
+        self._start = ""
 
     def fit(self, on_step: Callable[[dict], None] | None = None) -> dict:
         """Train to `settings.steps`, saving as it goes; returns the last step's record. Ctrl-C saves first."""
         self.resume()
-        record: dict = {}
+        record = _last(self.run / "log.jsonl") if self.step else {}
         dev: dict[str, list[Example]] = {}
         if self.settings.eval_every:
             dev = dev_examples(self._data, self.settings.eval_examples, seed=1234, breadth=self.settings.breadth)
@@ -176,9 +179,13 @@ class Trainer:
         return record
 
     def _pool(self) -> list:
-        count = POOL_BATCHES * self.settings.batch_tokens // 55  # an example is about 55 tokens
+        count = max(1, POOL_BATCHES * self.settings.batch_tokens // 55)  # an example is about 55 tokens
         rows = [tokenize(self.tokenizer, example) for example in self.mixture.draw(count)]
+        shortest = min(len(row.ids) for row in rows)
         rows = [row for row in rows if len(row.ids) <= self.settings.batch_tokens]
+        if not rows:
+            limit = self.settings.batch_tokens
+            raise DataError(f"of {count} examples none fits --batch-tokens {limit}, the shortest has {shortest}")
         return bucketed(rows, self.settings.batch_tokens, self._order)
 
     def _train_step(self, rows: list) -> dict:
@@ -237,7 +244,8 @@ class Trainer:
     def _made_of(self) -> dict:
         """What must be the same for a run to go on: its export vouches for all of it."""
         fixed = {name: value for name, value in asdict(self.settings).items() if name not in MAY_CHANGE}
-        return fixed | {"base model": self._base_digest, "embedder": self._embedder.digest, "data": self.mixture.digest}
+        other = {"base model": self._base_digest, "embedder": self._embedder.digest, "data": self.mixture.digest}
+        return fixed | other | {"start": self._start}
 
     def resume(self) -> None:
         """Continue from `state.pt` if the run folder has one. Raises CheckpointError if it is of another training."""
@@ -253,6 +261,9 @@ class Trainer:
         if other := [name for name in now.keys() | before.keys() if now.get(name) != before.get(name)]:
             told = (f"{name} {str(before.get(name))[:12]}, now {str(now.get(name))[:12]}" for name in sorted(other))
             raise CheckpointError(f"{path} was trained with {'; '.join(told)}: give what it was trained with, or name "
+                                  "another run folder with --run")  # fmt: skip
+        if state["step"] > self.settings.steps:
+            raise CheckpointError(f"{path} has done {state['step']} steps already: give as many with --steps, or name "
                                   "another run folder with --run")  # fmt: skip
         self.lora.load_state_dict(state["lora"])
         self.gates.load_state_dict(state["gates"])
@@ -273,7 +284,10 @@ class Trainer:
         plain, own = self.settings.family == "plain", checkpoint.config.rank
         begin = slice(own, checkpoint.stacked_rank) if plain else slice(0, own)
         if checkpoint.config.shapes != self.shapes or begin.stop - begin.start != self.settings.rank:
-            raise CheckpointError(f"{folder} adapts other layers or another rank than this run")
+            rank, first = begin.stop - begin.start, min(int(path.split(".")[2]) for path in checkpoint.config.shapes)
+            raise CheckpointError(f"{folder} has rank {rank} and layers from {first} on: --rank {rank} --first-layer "
+                                  f"{first} begins there")  # fmt: skip
+        self._start = checkpoint_weights(folder)
         if not plain:
             self.gates.load_state_dict(checkpoint.network.state_dict())
         with torch.no_grad():
@@ -339,6 +353,12 @@ def _holds(path: Path, tensors: Mapping[str, torch.Tensor]) -> bool:
         return False
     same = stored.keys() == tensors.keys()
     return same and all(torch.equal(stored[name], tensor) for name, tensor in tensors.items())
+
+
+def _last(log: Path) -> dict:
+    """The last record of a log; {} where there is none."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return json.loads(lines[-1]) if lines else {}
 
 
 def _is(folder: Path, adapter: LoraAdapter) -> bool:

@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from t2l.composer import TASK
 from t2l.decomposer import Decomposer
 from t2l.enhancer import Enhancer
 from t2l.gated import GatedHypernetwork, write_config
+from t2l.skills import TASK
 from t2l.train.base import GatedLora, load_base
 from t2l.train.data import MIN_ITEMS, Example
 from t2l.train.measure import GatesOf, example_scores

@@ -290,6 +290,7 @@ def test_adapter_feedback_and_load_bodies_are_read():
     for parse, body, param in (
         (parse_adapter_request, b"{}", "task"),
         (parse_adapter_request, b'{"task": "t", "weights": {"a": -1}}', "weights.a"),
+        (parse_adapter_request, b'{"task": "t", "weights": {}}', "weights"),
         (parse_feedback, b'{"adapter": "d"}', "rating"),
         (parse_feedback, b'{"adapter": "d", "rating": 2}', "rating"),
         (parse_load_lora, b'{"lora_name": "a@b", "lora_path": "p"}', "lora_name"),

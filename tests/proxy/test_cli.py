@@ -84,7 +84,9 @@ def test_cache_and_adapters_answer_on_an_empty_cache(tmp_path, capsys):
     assert main(["cache", "check", *config]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
     assert main(["cache", "rebuild", *config]) == 0
-    assert main(["cache", "clear", *config]) == 0
+    assert main(["cache", "clear", *config]) == 1
+    assert "say so with --yes" in capsys.readouterr().err
+    assert main(["cache", "clear", "--yes", *config]) == 0
     capsys.readouterr()
     assert main(["adapters", "list", *config]) == 0
     assert json.loads(capsys.readouterr().out) == {"adapters": []}

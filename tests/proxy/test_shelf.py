@@ -12,8 +12,9 @@ from adapters.errors import AdapterCorrupt, AdapterNotFound
 from adapters.lora import LoraAdapter, LoraDelta
 from adapters.store import Store
 from proxy.adaptation import NoAdapter, Wanted
+from proxy.cli import main
 from proxy.errors import BadRequest
-from proxy.shelf import CacheShelf
+from proxy.shelf import LLM, CacheShelf
 from t2l.pipeline import Adaptation, NoSkill
 from t2l.quality import Quality
 from t2l.skills import SkillsError
@@ -34,6 +35,7 @@ class FakeEt2l:
         self.embedder = SimpleNamespace(embed=lambda texts: torch.stack([self.vector(text) for text in texts]))
         self.decomposer = SimpleNamespace(decompose=self.skills)
         self.embedded = []
+        self.llm_failed = False
 
     def vector(self, text):
         self.embedded.append(text)
@@ -44,7 +46,7 @@ class FakeEt2l:
         return tuple(SimpleNamespace(skill=SimpleNamespace(name=name), score=0.8) for name in names)
 
     def adapt(self, task, *, skills=None, weights=None):
-        enhancement = SimpleNamespace(text=f"{task}!", q_before=QUALITY, q_after=QUALITY)
+        enhancement = SimpleNamespace(text=f"{task}!", q_before=QUALITY, q_after=QUALITY, llm_failed=self.llm_failed)
         if task == "hello":
             return NoSkill(task, enhancement, (), "no skill", {})
         if skills == ("unknown",):
@@ -151,3 +153,32 @@ def test_a_damaged_adapter_is_left_out_and_can_be_deleted(shelf, base, caplog):
     shelf.delete(broken.digest, "me")
     with pytest.raises(AdapterNotFound):
         shelf.get(broken.digest, "me")
+
+
+def test_what_the_llm_could_not_be_asked_is_asked_again(tmp_path, base, et2l):
+    cache = AdapterCache(tmp_path / "c.db", tmp_path / "c.usearch", Store(tmp_path / "store"), 3, 10**9)
+    rewriting, plain = (CacheShelf(cache, et2l, base, "base", {LLM: llm}, 0.9) for llm in ("local", "off"))
+    wanted = Wanted("sort numbers", "me")
+    et2l.llm_failed = True
+    made = rewriting.make(wanted)
+    assert rewriting.find(wanted, near=False) is None
+    assert plain.find(wanted, near=False).stored.digest == made.digest
+    et2l.llm_failed = False
+    rewriting.make(wanted)
+    assert rewriting.find(wanted, near=False)
+    cache.close()
+
+
+def test_the_command_lists_the_others_beside_a_damaged_adapter_and_deletes_it(shelf, tmp_path, monkeypatch, capsys):
+    good, bad = (shelf.make(Wanted(task, "me")) for task in ("sort numbers", "sort names"))
+    bad.gguf_path.unlink()
+    for name, path in (("PATH", "c.db"), ("INDEX_PATH", "c.usearch"), ("STORE_PATH", "store")):
+        monkeypatch.setenv(f"ET2L__CACHE__{name}", str(tmp_path / path))
+    monkeypatch.setattr("proxy.wiring.embedding_dim", lambda config: 3)
+    monkeypatch.chdir(tmp_path)
+    assert main(["adapters", "list"]) == 0
+    told = capsys.readouterr()
+    assert good.digest in told.out and bad.digest not in told.out and f"{bad.digest} is left out" in told.err
+    assert main(["adapters", "delete", bad.digest]) == 0
+    assert main(["adapters", "list"]) == 0
+    assert bad.digest not in "".join(capsys.readouterr()[1:])

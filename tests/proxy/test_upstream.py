@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from proxy.config import EnhancerConfig
-from proxy.upstream import open_rewriter
+from proxy.upstream import open_rewriter, resting
 from t2l.enhancer import RewriteFailed
 from tests.proxy.fakes import FakeEngine
 
@@ -59,3 +59,22 @@ def test_no_answer_and_any_error_are_a_failed_rewrite(monkeypatch, answer):
     litellm(monkeypatch, fails)
     with pytest.raises(RewriteFailed, match="refused"):
         open_rewriter(EnhancerConfig(llm="x/y"), None)("improve")
+
+
+def test_what_failed_is_not_asked_again_for_a_while(monkeypatch):
+    asked, now = [], [100.0]
+    monkeypatch.setattr("proxy.upstream.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def complete(prompt):
+        asked.append(prompt)
+        if prompt == "bad":
+            raise RewriteFailed("refused")
+        return "better"
+
+    rewrite = resting(complete, 30)
+    for prompt in ("bad", "good"):
+        with pytest.raises(RewriteFailed, match="refused"):
+            rewrite(prompt)
+    assert asked == ["bad"]
+    now[0] += 31
+    assert rewrite("good") == "better"

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from adapters.lora import LoraAdapter, LoraDelta
-from t2l.composer import TASK, ComposerError
+from t2l.composer import ComposerError
 from t2l.embedder import Embedder, Reading
 from t2l.enhancer import RewriteFailed
 from t2l.pipeline import Adaptation, Et2l, NoSkill, NothingToAdapt, open_et2l
-from t2l.skills import SkillsError
+from t2l.skills import TASK, SkillsError
 
 GOLDBACH = "编写一个 Python 函数来验证哥德巴赫猜想"
 STEPS = {"enhance", "decompose", "embed", "generate", "compose"}

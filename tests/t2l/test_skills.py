@@ -128,6 +128,10 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
         ("fry(ing)?", "fry(ing?", r"is no regular expression"),
         ("strong = 0.8", "strong = 8", r"weights\.strong: expected a number"),
         ("[background]", "[backdrop]", r"\[background\]: expected a table"),
+        ('["cook*"]', '["/cook(/"]', r"cooking\.activity: '/cook\(/' is no regular expression"),
+        ('["cook*"]', '["/(?i)cook/"]', r"cooking\.activity: .* global flags"),
+        ('["hi"]', '["hi"]\nform = ["/[a/"]', r"background\.form: '/\[a/' is no regular expression"),
+        ("[cooking]", "[task]", r"task: that is what the task as a whole is called"),
         ("[cooking]", "[Cooking]", r"Cooking: expected a table with a name of small letters"),
     ],
 )

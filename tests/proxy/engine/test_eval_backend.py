@@ -134,6 +134,26 @@ def test_a_template_without_a_system_role_gets_the_system_text_in_the_question(t
         engine.close()
 
 
+def test_an_adapter_that_the_engine_refuses_is_one_items_failure(make_engine, tiny_model_path):
+    base = BaseModel.read(tiny_model_path)
+    backend = EngineBackend(make_engine(), base, 4)
+    attached = backend.attach(random_adapter(base))
+    attached.adapter.path.write_bytes(b"GGUF")
+    with pytest.raises(BackendError):
+        backend.generate(ASKED, attached, 8)
+    assert backend.generate(ASKED, backend.attach(None), 8).text is not None
+    backend.close()
+
+
+@pytest.mark.parametrize(("arms", "told"), [(",", "want names with commas"), ("base,odd", "there is no arm 'odd'")])
+def test_arms_are_checked_before_anything_is_loaded(echo, arms, told, capsys):
+    try:
+        assert cli.main([*echo, "--arms", arms]) == 1
+    except SystemExit as exc:
+        assert exc.code == 2
+    assert told in capsys.readouterr().err
+
+
 def test_a_prompt_beyond_the_context_is_one_items_failure(make_engine, tiny_model_path):
     backend = EngineBackend(make_engine(), BaseModel.read(tiny_model_path), 4)
     with pytest.raises(BackendError, match="512"):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from adapters.compose import concat
-from t2l.composer import TASK, Composer, ComposerSettings, start_network
+from t2l.composer import Composer, ComposerSettings, start_network
 from t2l.gated import load_gated
+from t2l.skills import TASK
 from t2l.train import composer
 from t2l.train.composer import Mixed, Mixer, train_composer
 from t2l.train.data import Example

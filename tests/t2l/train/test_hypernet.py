@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from adapters.lora import LoraAdapter
 from t2l.embedder import Reading
+from t2l.evaluate.data import DataError
 from t2l.evaluate.torch_backend import TorchBackend
 from t2l.gated import load_gated
 from t2l.hypernetwork import CheckpointError
@@ -243,6 +244,26 @@ def test_a_run_goes_on_with_its_own_base_embedder_and_data_only(trainer, data, t
     (data / "rows.jsonl").write_text((data / "rows.jsonl").read_text().replace("left", "right"))
     with pytest.raises(CheckpointError, match="trained with data "):
         trainer(steps=1, eval_every=0).resume()
+
+
+def test_a_run_goes_on_from_its_own_start_and_not_with_fewer_steps(trainer, tmp_path):
+    first = trainer("first", steps=2, eval_every=0)
+    first.fit()
+    first.export(tmp_path / "start", {})
+    begun = trainer(steps=2, eval_every=0)
+    begun.start_from(tmp_path / "start")
+    begun.fit()
+    again = trainer(steps=2, eval_every=0)
+    with pytest.raises(CheckpointError, match="trained with start "):
+        again.fit()
+    with pytest.raises(CheckpointError, match="has done 2 steps already"):
+        trainer("first", steps=1, eval_every=0).fit()
+    assert trainer("first", steps=2, eval_every=0).fit()["step"] == 2, "of a finished run, the last record"
+
+
+def test_examples_that_fit_no_batch_are_said(trainer):
+    with pytest.raises(DataError, match=r"none fits --batch-tokens 6, the shortest has \d+"):
+        trainer(steps=1, eval_every=0, batch_tokens=6).fit()
 
 
 def test_a_state_that_does_not_say_what_it_was_trained_with_is_refused(trainer):

@@ -9,14 +9,13 @@ from safetensors.torch import save_file
 
 from adapters.lora import LoraAdapter, LoraDelta
 from adapters.peft_file import write_peft
-from t2l.composer import TASK
 from t2l.decomposer import Decomposer
 from t2l.embedder import open_embedder
 from t2l.enhancer import Enhancer
 from t2l.exemplars import Exemplars
 from t2l.gated import UNCONDITIONAL, GateNetwork, load_gated
 from t2l.listening import Classifier, Listening, save_listening
-from t2l.skills import load_skills
+from t2l.skills import TASK, load_skills
 from t2l.train import strengths
 from t2l.train.base import adapted_shapes, answer_loss
 from t2l.train.batches import collate, tokenize
