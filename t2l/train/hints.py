@@ -1,8 +1,9 @@
 # ruff: noqa: E501  (wordings stay on one line, where they can be read and searched)
-"""System prompts as people write them for chats, coding assistants and agents: they name a form, a role or a field, and no
-operation on the input.
+"""System prompts as people write them for chats, coding assistants and agents: they name a form, a role, a field or a task
+on whatever the user sends.
 
-Near as some are to descriptions of procedural tasks ("Answer with a JSON object only."), gates have nothing to say to
+Some of those tasks are procedural ones by their words ("Translate to French."). What gates learn of these on a few made-up
+phrases is no use for the texts that people send, so they are strange, too. Near as some are to descriptions of procedural tasks ("Answer with a JSON object only."), gates have nothing to say to
 them. So listening is learnt and calibrated on them, too (listening.py).
 """
 
@@ -47,6 +48,21 @@ _WORK = (
     "|solve word problems|plan trips|recommend books|write product descriptions|prepare lessons|answer support requests)"
 )
 
+_PLAIN_TASK = (
+    f"(translate (|the text |it |everything |what the user writes )(to|into) {_LANGUAGE}|translate from {_LANGUAGE} to {_LANGUAGE}"
+    f"|(give|write) the {_LANGUAGE} translation|put (the text|the sentence) into {_LANGUAGE}|{_LANGUAGE} translation"
+    f"|rewrite (the text|the message|it|the email) (in a {_TONE} tone|politely|formally|casually|in simple words|in the third person)"
+    f"|make (it|the text|the message) (more {_TONE}|sound {_TONE})|sort (the|these) (words|names|numbers|items|lines)( alphabetically| in ascending order|)"
+    "|remove duplicates|reverse the (list|string|text)|(answer|solve) the (multiple choice question|question|quiz)( with the letter of the right option|)"
+    "|choose the (right|correct|best) (option|answer)|solve the (word problem|maths problem|equation)|(do|check) the arithmetic|calculate the (total|result|price)"
+    "|(classify|label|rate) the (sentiment|review|tone|text)( as positive or negative| as positive, negative or neutral|)|is the (review|text|tweet) positive or negative"
+    "|(correct|fix) the (grammar|spelling|typos)|find the (verb|subject|main idea|topic|error)|(parse|normalise|reformat) the (date|dates|address|phone number)"
+    "|convert the date to ISO format|extract (the|all) (names|dates|places|entities|key points|keywords|email addresses|prices|numbers)"
+    "|(parse|validate|pretty-print) the (JSON|URL|table|CSV|file path)|(name|give) the (capital|continent|currency) of the country"
+    "|(say|decide|check) whether the (statement|claim|sentence) is (true|correct|plausible)|name the function|suggest a better (function|variable) name"
+    "|count the (words|letters|sentences|items)|summarise (the text|it)( in one sentence|)|shorten the (text|message)|continue the (story|text)"
+    "|detect the language|answer the question( from the text|)|write a (reply|title|summary|caption))"
+)
 _DO = (
     "(Analyse|Analyze|Review|Compare|Check|Evaluate|Interpret|Explain|Outline|Draft|Rewrite|Polish|Design|Plan|Debug|Refactor|Document|Prove|Derive"
     "|Estimate|Simulate|Model|Research|Annotate|Grade|Discuss|Criticise|Summarise|Translate|Classify|Extract|Verify|Diagnose|Prioritise)"
@@ -64,6 +80,9 @@ _POINT = (
 )
 
 _TEMPLATES = (
+    f"{_PLAIN_TASK}(.|)",
+    f"(Please |You |Your task is to |Your job is to |I want you to ){_PLAIN_TASK}.",
+    f"You are a (translator|proofreader|classifier|editor|quiz master|calculator|data entry clerk). {_PLAIN_TASK}.",
     f"{_DO} {_THING}.",
     f"{_DO} {_THING} and {_POINT}.",
     f"{_DO} the user's {_THING}; {_POINT} and {_POINT}.",
@@ -117,7 +136,8 @@ _ZH_FIELD = (
 _ZH_WORK = (
     "(回答问题|回答用户的问题|回答有关{领域}的问题|讲解{领域}知识|提供{领域}方面的建议|帮助用户|辅导{领域}|和用户聊天|写代码|编写{领域}代码|审查代码|修复程序里的错误|补全代码|写单元测试|写注释和文档|解释代码"
     "|写邮件|写故事|写诗|写作文|写文案|写周报|润色文章|修改病句|改写句子|续写故事|翻译成{语言}|把用户的话翻译成{语言}|总结文章|概括段落大意|给文章起标题|提取关键词|给文章分类|判断评论的情感|判断两句话是否矛盾"
-    "|阅读材料后回答问题|根据上下文回答|做选择题|选出正确的选项|解应用题|解方程|逐步推理|找出逻辑漏洞|识别人名和地名|抽取实体|判断对错|出几道练习题|制定学习计划|规划行程|推荐书籍|头脑风暴|生成对话|生成问题|查天气|调用工具)"
+    "|阅读材料后回答问题|根据上下文回答|做选择题|选出正确的选项|解应用题|解方程|逐步推理|找出逻辑漏洞|识别人名和地名|抽取实体|判断对错|出几道练习题|制定学习计划|翻译这句话|把句子翻译成{语言}|翻译以下内容|把词语按顺序排列|给数字排序|去掉重复的词|计算结果|算出总价|判断正误|判断情感是正面还是负面|纠正错别字|找出动词|提取日期|提取姓名和地点"
+    "|提取邮箱|解析网址|说出首都|改写得更礼貌|改写成正式语气|回答选择题，只写字母|数一数有多少个词|给函数起名|规划行程|推荐书籍|头脑风暴|生成对话|生成问题|查天气|调用工具)"
 )
 
 _ZH_DO = "(分析|审阅|比较|检查|评价|解读|讲解|概括|起草|改写|润色|设计|规划|调试|重构|整理|证明|推导|估算|建模|研究|标注|批改|讨论|总结|翻译|核对|诊断|撰写|梳理|复现|排查)"
@@ -187,8 +207,7 @@ def _chinese(rng: random.Random) -> str:
 def _english(rng: random.Random) -> str:
     text = _filled(vary(rng.choice(_TEMPLATES), rng), {"{field}": _FIELD}, rng)
     text = re.sub(r"\b([Aa])n?(?= [aeiouAEIOU])", r"\1n", re.sub(r"\b([Aa])n(?= [^aeiouAEIOU])", r"\1", text))
-    text = text.strip()
-    return text[:1].upper() + text[1:]
+    return re.sub(r"(?:^|(?<=[.!?] ))[a-z]", lambda match: match[0].upper(), text.strip())
 
 
 def _filled(text: str, slots: Mapping[str, str], rng: random.Random) -> str:
