@@ -47,6 +47,10 @@ SERVED_FORMS = ("{}", "{}", "{}", "{}", "Task: {}", "<task>{}</task>", "You are 
 REPLY = "reply"
 """The task of a base model's own reply."""
 
+PLAINLY_STRANGE = ("phrase", "message")
+"""Kinds whose tasks, where no answer format is asked for, are asked of any text that people send, and which are learnt
+on a few made-up ones alone: "translate the text into German"."""
+
 KIND_WEIGHTS = {"quiz": 3}
 """Kinds of procedural input drawn more often than the others (1): binding an option to its letter takes practice."""
 
@@ -266,10 +270,11 @@ class Mixture:
             found += [self._as_piped(one.description) for one in _siblings(self._by_kind, self._rng, 4)]
         return found[:count]
 
-    def strange_descriptions(self, real: int, prompts: int, untrained: int) -> list[str]:
+    def strange_descriptions(self, real: int, prompts: int, untrained: int, plain: int) -> list[str]:
         """Distinct texts that are no descriptions of the procedural tasks trained on, whatever their shares in the
         mixture: of so many real examples, one in five as multiple choice; system prompts (hints.py, and those of
-        skills.toml and replies.py besides); procedural operations beyond `breadth`, where it leaves any.
+        skills.toml and replies.py besides); procedural operations beyond `breadth`, where it leaves any; and so many
+        of those trained on, of each kind of PLAINLY_STRANGE, that name no answer format.
         """
         skills = self._skills
         given = [*OPEN, *WORKED, *CODE, *skills.background, *(text for one in skills.skills for text in one.exemplars)]
@@ -282,6 +287,10 @@ class Mixture:
         for _ in range(untrained if operations else 0):
             task = self._rng.choice(self._untrained[self._rng.choice(operations)])
             texts.append(self._as_piped(task.describe(self._rng)))
+        for kind in PLAINLY_STRANGE:
+            for task in self._rng.choices(self._by_kind[kind], k=plain) if self._by_kind[kind] else ():
+                told = task.imperative(self._rng)
+                texts.append(self._as_piped(self._rng.choice((told, f"{told[:1].upper()}{told[1:]}."))))
         return list(dict.fromkeys(texts))
 
     def _as_piped(self, text: str) -> str:

@@ -79,10 +79,14 @@ _POINT = (
     "|mark what is uncertain|give an example|mention the trade-offs|add a title|avoid jargon|do not write code|include tests|keep names as they are)"
 )
 
-_TEMPLATES = (
+_PLAIN = (
     f"{_PLAIN_TASK}(.|)",
     f"(Please |You |Your task is to |Your job is to |I want you to ){_PLAIN_TASK}.",
     f"You are a (translator|proofreader|classifier|editor|quiz master|calculator|data entry clerk). {_PLAIN_TASK}.",
+)
+_PLAIN_SHARE = 0.25
+"""Of the English sentences, those that name a task."""
+_TEMPLATES = (
     f"{_DO} {_THING}.",
     f"{_DO} {_THING} and {_POINT}.",
     f"{_DO} the user's {_THING}; {_POINT} and {_POINT}.",
@@ -205,7 +209,8 @@ def _chinese(rng: random.Random) -> str:
 
 
 def _english(rng: random.Random) -> str:
-    text = _filled(vary(rng.choice(_TEMPLATES), rng), {"{field}": _FIELD}, rng)
+    templates = _PLAIN if rng.random() < _PLAIN_SHARE else _TEMPLATES
+    text = _filled(vary(rng.choice(templates), rng), {"{field}": _FIELD}, rng)
     text = re.sub(r"\b([Aa])n?(?= [aeiouAEIOU])", r"\1n", re.sub(r"\b([Aa])n(?= [^aeiouAEIOU])", r"\1", text))
     return re.sub(r"(?:^|(?<=[.!?] ))[a-z]", lambda match: match[0].upper(), text.strip())
 

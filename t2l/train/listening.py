@@ -30,8 +30,8 @@ from t2l.train.hints import hints
 from t2l.train.measure import example_scores
 
 KNOWN_TEXTS = 6000
-REAL_TEXTS, PROMPT_TEXTS, UNTRAINED_TEXTS = 2000, 5000, 4000
-"""Texts to learn from; the latter three are strange (`Mixture.strange_descriptions`)."""
+REAL_TEXTS, PROMPT_TEXTS, UNTRAINED_TEXTS, PLAIN_TEXTS = 2000, 5000, 4000, 400
+"""Texts to learn from; the latter four are strange (`Mixture.strange_descriptions`)."""
 EPOCHS, BATCH, RATE, WEIGHT_DECAY = 80, 512, 3e-3, 0.1
 NOISE = 0.5
 """Mean length of what is added to each sentence vector, of length 1, each time it is seen."""
@@ -68,7 +68,7 @@ def learn(known: torch.Tensor, strange: torch.Tensor, seed: int) -> Classifier:
 def learn_from(folder: Path, embedder, breadth: int, seed: int) -> Classifier:
     """breadth: as the checkpoint was trained. Raises DataError."""
     mixture = Mixture(folder, seed, 1.0, breadth)
-    strange = mixture.strange_descriptions(REAL_TEXTS, PROMPT_TEXTS, UNTRAINED_TEXTS)
+    strange = mixture.strange_descriptions(REAL_TEXTS, PROMPT_TEXTS, UNTRAINED_TEXTS, PLAIN_TEXTS)
     texts = mixture.known_descriptions(KNOWN_TEXTS), strange
     return learn(*(_vectors(embedder, some) for some in texts), seed)
 

@@ -137,7 +137,7 @@ def test_strange_descriptions_are_those_of_real_tasks_and_of_hints(folder):
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     told = (json.dumps(row | {"answer": f"town {i}"}) + "\n" for i, row in enumerate(rows))  # answers to choose between
     (folder / "rows.jsonl").write_text("".join(told))
-    found = Mixture(folder, 0, 1.0).strange_descriptions(60, 30, 30)
+    found = Mixture(folder, 0, 1.0).strange_descriptions(60, 30, 30, 10)
     skills = load_skills(None)
     hints_of_all_sorts = {skills.skills[0].exemplars[0], skills.background[0], OPEN[0]}
     assert hints_of_all_sorts <= set(found)
@@ -153,11 +153,17 @@ def test_strange_descriptions_are_those_of_real_tasks_and_of_hints(folder):
 
 def test_operations_beyond_the_breadth_are_strange_and_those_within_it_known(folder):
     narrow = Mixture(folder, 0, 1.0, 2)
-    without, found = narrow.strange_descriptions(0, 0, 0), narrow.strange_descriptions(0, 0, 200)
+    without, found = narrow.strange_descriptions(0, 0, 0, 0), narrow.strange_descriptions(0, 0, 200, 0)
     assert len(found) - len(without) > 150
     names = {task.name for task in procedural_tasks("train", 2)}
     assert {one.task for one in narrow.draw(300)} <= names
-    assert len(Mixture(folder, 0, 1.0).strange_descriptions(0, 0, 200)) == len(without), "all are trained on"
+    assert len(Mixture(folder, 0, 1.0).strange_descriptions(0, 0, 200, 0)) == len(without), "all are trained on"
+
+
+def test_a_wide_skill_asked_plainly_is_strange(folder):
+    found = Mixture(folder, 0, 1.0, 4).strange_descriptions(0, 0, 0, 100)
+    assert any("into German" in text for text in found)
+    assert not any("brackets" in text for text in found)
 
 
 def test_shares_above_one_are_refused(folder):
