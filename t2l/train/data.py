@@ -239,11 +239,12 @@ class Mixture:
         self._replies = read_replies(replies) if replies else ()
         self._by_kind: dict[str, list[Task]] = defaultdict(list)
         self._untrained: dict[tuple[str, str], list[Task]] = defaultdict(list)
-        for task in procedural_tasks("train", 0):
-            if breadth and task.order >= breadth:
+        for task in procedural_tasks("train", breadth):
+            self._by_kind[task.kind].append(task)
+        trained = {task.operation for some in self._by_kind.values() for task in some}
+        for task in procedural_tasks("train", 0) if breadth else ():
+            if task.operation not in trained:  # "last_word" of a sentence is that of any text
                 self._untrained[task.kind, task.operation].append(task)
-            else:
-                self._by_kind[task.kind].append(task)
 
     def draw(self, count: int) -> list[Example]:
         """The next `count` examples, in groups of up to four procedural tasks over one input."""
