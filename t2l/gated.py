@@ -147,6 +147,10 @@ class GatedHypernetwork:
         calibrated = [self.config.strengths.get(name, 1.0) for name in names]
         return tuple(self.factors(tasks.vectors, torch.tensor(calibrated)).tolist())
 
+    def known(self, tasks: Reading) -> tuple[float, ...]:
+        """See `Hypernetwork.known`."""
+        return (0.0,) * len(tasks.vectors) if self.listening is None else tuple(self.shares(tasks.vectors).tolist())
+
     def factors(self, vectors: torch.Tensor, strengths: torch.Tensor | float) -> torch.Tensor:
         """(k,): 1 for texts that are followed, (k, E), `strengths` for strange ones, in between in between."""
         shares = self.shares(vectors)

@@ -33,5 +33,10 @@ class Hypernetwork(Protocol):
         it would harm.
         """
 
+    def known(self, tasks: Reading) -> tuple[float, ...]:
+        """From 0 to 1: how surely each description is one that the network was trained to follow. 0 from networks that
+        cannot tell.
+        """
+
     def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
         """One adapter a description, all in one forward pass."""

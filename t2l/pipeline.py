@@ -26,6 +26,8 @@ from t2l.skills import TASK, load_skills
 
 Timings = dict[str, float]
 """Milliseconds by step: enhance, decompose, embed, generate, compose."""
+KNOWN = 0.5
+"""How surely the hypernetwork must know a task that no skill fits: then the task's own adapter is all of it."""
 
 
 class NothingToAdapt(ValueError):
@@ -100,6 +102,7 @@ class Et2l:
     ) -> Adaptation | NoSkill:
         """The adapter for a task description, or why there is none.
 
+        A task that no skill fits gets none, unless the hypernetwork knows it (KNOWN).
         skills: use these instead of what the decomposer finds. weights: use these, normalised, instead of the
         composer's; they also name the skills, unless `skills` does, which must then hold all of them.
         Raises NothingToAdapt, SkillsError for an unknown skill, ComposerError for unusable weights.
@@ -111,13 +114,13 @@ class Et2l:
             enhancement = self.enhancer.enhance(task)
         with _timed(timings, "decompose"):
             needed = self._needed(enhancement.rewritten, skills, weights)
-        if not needed and weights is None:
-            reason = "no skill scores above its threshold"
-            return NoSkill(task, enhancement, (), reason, timings)
         with _timed(timings, "embed"):
             names = [score.skill.name for score in needed] + [TASK]
             texts = [score.skill.candidate(enhancement.text) for score in needed] + [enhancement.text]
             reading = self.embedder.read(texts)  # the task itself last
+        if not needed and weights is None and self.hypernetwork.known(reading)[0] < KNOWN:
+            reason = "no skill scores above its threshold"
+            return NoSkill(task, enhancement, (), reason, timings)
         with _timed(timings, "compose"):
             shares = self._weights(reading.vectors[-1], needed, weights)
             strengths = dict(zip(names, self.hypernetwork.strengths(names, reading), strict=True))

@@ -50,6 +50,10 @@ class SakanaHypernetwork:
         """See `Hypernetwork.strengths`: 1, for T2L checkpoints are calibrated for nothing."""
         return (1.0,) * len(names)
 
+    def known(self, tasks: Reading) -> tuple[float, ...]:
+        """See `Hypernetwork.known`."""
+        return (0.0,) * len(tasks.vectors)
+
     def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
         """See `Hypernetwork.generate`. Reads vectors, of any length: T2L was trained on length sqrt(E), set here.
 

@@ -28,10 +28,14 @@ class TinyHypernetwork:
     def __init__(self, strengths: Mapping[str, float] = {}) -> None:
         self._strengths = strengths
         self.calls: list[torch.Tensor] = []
+        self.knows = 0.0
 
     def strengths(self, names: Sequence[str], tasks: Reading) -> tuple[float, ...]:
         assert len(names) == len(tasks.vectors)
         return tuple(self._strengths.get(name, 1.0) for name in names)
+
+    def known(self, tasks: Reading) -> tuple[float, ...]:
+        return (self.knows,) * len(tasks.vectors)
 
     def generate(self, tasks: Reading) -> tuple[LoraAdapter, ...]:
         self.calls.append(tasks.vectors)
@@ -92,6 +96,20 @@ def test_no_skill_means_no_adapter(et2l: Et2l, hypernetwork: TinyHypernetwork) -
     assert isinstance(made, NoSkill)
     assert "no skill" in made.reason and made.skills == ()
     assert hypernetwork.calls == []
+
+
+def test_a_task_that_no_skill_fits_gets_its_own_adapter_where_the_hypernetwork_knows_it(
+    minilm: Embedder, tmp_path: Path
+) -> None:
+    hypernetwork = TinyHypernetwork()
+    made = pipeline(minilm, hypernetwork, tmp_path)
+    for knows, kind in ((0.4, NoSkill), (0.6, Adaptation)):
+        hypernetwork.knows = knows
+        assert isinstance(made.adapt("Count the vowels."), kind)
+    adapted = made.adapt("Count the vowels.")
+    assert set(adapted.weights) == {TASK} and adapted.skills == ()
+    want = adapted.factors[TASK] * minilm.embed([adapted.enhancement.text])[0]
+    assert np.allclose(adapted.adapter.deltas["x"].weight()[0], want, atol=1e-5)
 
 
 def test_strengths_scale_each_part_and_zero_leaves_it_out(minilm: Embedder, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_a_known_text_is_followed_a_strange_one_gets_the_unconditional_and_betwe
     torch.testing.assert_close(network.gates(reading, 0.25), strange + 0.25 * (own - strange))
     assert network.digest != always.digest, "caches must not serve adapters of another listening"
     assert network.strengths(["a", "b", "c"], reading) == (1, 1, 1)
+    assert network.known(reading) == pytest.approx((1, share, 0), abs=1e-3)
+    assert always.known(reading) == (0, 0, 0), "before it is calibrated it cannot tell"
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"strengths": {"a": 0.5, "b": 0.5, "c": 0.0}}))
     expected = pytest.approx([1, 0.5 + share / 2, 0], abs=1e-3)
