@@ -290,7 +290,7 @@ class Mixture:
             texts.append(self._as_piped(task.describe(self._rng)))
         for kind in PLAINLY_STRANGE:
             for task in self._rng.choices(self._by_kind[kind], k=plain) if self._by_kind[kind] else ():
-                told = task.imperative(self._rng)
+                told = task.imperative(self._rng, chinese=self._rng.random() < 0.3)
                 texts.append(self._as_piped(self._rng.choice((told, f"{told[:1].upper()}{told[1:]}."))))
         return list(dict.fromkeys(texts))
 

@@ -155,6 +155,9 @@ _ZH_POINT = (
 )
 
 _ZH_TEMPLATES = (
+    f"(请|请你|)(把|将)(句子|这句话|这段话|下面的文字|用户的话|用户输入的内容)(翻译|译)成{_ZH_LANGUAGE}(。|)",
+    f"(请|)(翻译|译)(成|为){_ZH_LANGUAGE}(。|，只输出译文。|)",
+    f"(中译英|英译中|翻译|你是翻译|{_ZH_LANGUAGE}翻译|把{_ZH_LANGUAGE}翻译成{_ZH_LANGUAGE})(。|)",
     f"(请|帮我|){_ZH_DO}{_ZH_THING}(。|)",
     f"{_ZH_DO}(这份|下面的|用户发来的|给定的){_ZH_THING}，{_ZH_POINT}。",
     f"{_ZH_DO}{_ZH_THING}，{_ZH_POINT}，{_ZH_POINT}。",

@@ -23,7 +23,7 @@ from t2l.train.families import (
     tables,
     texts,
 )
-from t2l.train.families.core import Format, Item, Kind, Operation, Result
+from t2l.train.families.core import Format, Item, Kind, Operation, Result, vary
 from t2l.train.families.formats import WORKED, fitting
 
 Split = Literal["train", "unseen_pair", "unseen_operation"]
@@ -56,8 +56,10 @@ class Task:
         """One of many wordings of what to do and how to write the answer."""
         return phrasing.describe(self._kind, self._operation, self._format, rng)
 
-    def imperative(self, rng: random.Random) -> str:
-        """What to do, without how to write the answer."""
+    def imperative(self, rng: random.Random, chinese: bool = False) -> str:
+        """What to do, without how to write the answer; in English where there is no Chinese wording."""
+        if chinese and self._operation.zh:
+            return vary(self._operation.zh, rng)
         return self._operation.imperative(rng)
 
     def compute(self, value: Any) -> Result | None:
