@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from t2l.gated import GatedHypernetwork
 
 FAMILIES = {"hypernet": "gated", "mt-lora": "plain", "t2l-style": "generated"}
+SAVED, UNCHANGED = " and saved; the same command goes on from here", "; the checkpoint is as it was"
+"""What a stopped command has left behind."""
 RESUMED = """\
 The run folder keeps settings.json, log.jsonl (a line a step, development scores inside) and state.pt. Ctrl-C and
 SIGTERM save; the same command goes on where it stopped, also with more --steps. --plot draws the log.
@@ -42,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             kind, help=about, description=about, epilog=RESUMED + EXPORTED * (kind != "t2l-style"),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        one.set_defaults(work=run_training, start=None, export=None)
+        one.set_defaults(work=run_training, stopped=SAVED, start=None, export=None)
         one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
         one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs") / kind, metavar="DIR",
                          help="(default: %(default)s)")  # fmt: skip
@@ -81,8 +83,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         one.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and development scores")
         one.add_argument("--json", action="store_true", help="print the last record as JSON")
     about = "train one LoRA on each task itself: what `et2l eval --oracle DIR` measures adapters against"
-    one = kinds.add_parser("oracle", help="one LoRA on each task itself, to measure against", description=about)
-    one.set_defaults(work=run_oracles)
+    one = kinds.add_parser("oracle", help="one LoRA on each task itself", description=about)
+    one.set_defaults(work=run_oracles, stopped=SAVED)
     one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/evaluation.md)")
     one.add_argument("--tasks", type=names, required=True, metavar="A,B", help="names or shell patterns; train rows")
     one.add_argument("--hint-only", action="store_true", help="no instruction in the prompt, as in `et2l eval`")
@@ -90,10 +92,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                      help="begin at this checkpoint's unconditional adapter (default: at nothing)")  # fmt: skip
     one.add_argument("--steps", type=int, default=60, help="of each task (default: %(default)s)")
     one.add_argument("--batch-tokens", type=int, default=640, help="padded tokens a step (default: %(default)s)")
-    one.add_argument("--rank", type=int, default=16)
+    one.add_argument("--rank", type=int, default=16, help="(default: %(default)s)")
     one.add_argument("--first-layer", type=int, default=8, help="lowest adapted layer (default: %(default)s)")
-    one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs/oracle"), metavar="DIR")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--run", dest="run_folder", type=Path, default=Path("runs/oracle"), metavar="DIR",
+                     help="(default: %(default)s)")  # fmt: skip
+    one.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
     one.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's own choice")
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
@@ -101,7 +104,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                      "there is left as it is")  # fmt: skip
     about = "collect the base model's own good replies, to keep in the training mix what it can do"
     one = kinds.add_parser("replies", help="collect replies of the base model to keep in the mix", description=about)
-    one.set_defaults(work=run_replies)
+    one.set_defaults(work=run_replies, stopped="")
     one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of tasks (docs/training.md)")
     one.add_argument("--open", type=names, required=True, metavar="A,B", help="tasks of open requests")
     one.add_argument("--worked", type=names, required=True, metavar="A,B", help="tasks of word problems (numeric)")
@@ -112,20 +115,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--config", type=Path, help="config.toml (default: as `et2l serve` finds it)")
     about = "choose which descriptions a checkpoint follows, and which get its unconditional adapter"
     one = kinds.add_parser("listening", help="calibrate how far a checkpoint listens", description=about)
-    one.set_defaults(work=run_listening)
+    one.set_defaults(work=run_listening, stopped=UNCHANGED)
     _add_checkpoint(one, "listening.safetensors is written there")
     one.add_argument("--examples", type=int, default=45, help="of each set (default: %(default)s)")
     one.add_argument("--breadth", type=int, default=0, metavar="N", help="as the checkpoint was trained")
     one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
     about = "choose how strongly each skill's adapter may act, on development rows of tasks that were not trained"
     one = kinds.add_parser("strengths", help="calibrate a checkpoint's strength per skill", description=about)
-    one.set_defaults(work=run_strengths)
+    one.set_defaults(work=run_strengths, stopped=UNCHANGED)
     _add_checkpoint(one, "its config.json is rewritten")
     one.add_argument("--examples", type=int, default=32, help="of each skill (default: %(default)s)")
     one.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
     about = "learn how a checkpoint's skill adapters and the task's own are weighed, on development rows"
     one = kinds.add_parser("composer", help="train a checkpoint's composer", description=about)
-    one.set_defaults(work=run_composer)
+    one.set_defaults(work=run_composer, stopped=UNCHANGED)
     _add_checkpoint(one, "composer.safetensors is written there if it helps")
     one.add_argument("--steps", type=int, default=60, help="(default: %(default)s)")
     one.add_argument("--batch", type=int, default=6, help="examples a step (default: %(default)s)")
@@ -149,6 +152,9 @@ def run(args: argparse.Namespace) -> int:
     except told_errors() as exc:
         print(f"et2l train: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"stopped{args.stopped}", file=sys.stderr)
+        return 130
 
 
 def share(text: str) -> float:
@@ -196,9 +202,6 @@ def run_training(args: argparse.Namespace) -> int:
     except ValueError as exc:
         print(f"et2l train: {exc}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped and saved; the same command goes on from here", file=sys.stderr)
-        return 130
     if args.export:
         notes = {"command": " ".join(["et2l", *sys.argv[1:]]), "dev": last.get("dev", {})}
         written = trainer.export(args.export, notes, unconditional)
@@ -222,30 +225,23 @@ def run_oracles(args: argparse.Namespace) -> int:
         steps=args.steps, batch_tokens=args.batch_tokens, rank=args.rank, first_layer=args.first_layer, family="plain",
         warmup=WARMUP, decay_share=DECAY, seed=args.seed, eval_every=0,
     )  # fmt: skip
-    try:
-        data, base = EvalData(args.data), open_base(config)
-        embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
-        tasks = data.tasks(args.tasks, "train")
-        for number, task in enumerate(tasks, start=1):
-            folder = args.export / task
-            if folder.exists():
-                print(f"{number}/{len(tasks)} {task}: {folder} is there and left as it is", file=sys.stderr)
-                continue
-            print(f"{number}/{len(tasks)} {task}", file=sys.stderr)
-            trainer = Trainer(
-                settings, config.model.path, config.model.name, base.digest, args.data, args.run_folder / task,
-                embedder, device, OneTask(data, task, args.hint_only, args.seed),
-            )  # fmt: skip
-            if args.start:
-                trainer.start_from(args.start)
-            trainer.fit()
-            write_oracle(trainer.mean_adapter(), folder, config.model.name)
-    except ValueError as exc:
-        print(f"et2l train: {exc}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped and saved; the same command goes on from here", file=sys.stderr)
-        return 130
+    data, base = EvalData(args.data), open_base(config)
+    embedder = open_embedder(str(config.embedder.path or ""), config.embedder.threads)
+    tasks = data.tasks(args.tasks, "train")
+    for number, task in enumerate(tasks, start=1):
+        folder = args.export / task
+        if folder.exists():
+            print(f"{number}/{len(tasks)} {task}: {folder} is there and left as it is", file=sys.stderr)
+            continue
+        print(f"{number}/{len(tasks)} {task}", file=sys.stderr)
+        trainer = Trainer(
+            settings, config.model.path, config.model.name, base.digest, args.data, args.run_folder / task,
+            embedder, device, OneTask(data, task, args.hint_only, args.seed),
+        )  # fmt: skip
+        if args.start:
+            trainer.start_from(args.start)
+        trainer.fit()
+        write_oracle(trainer.mean_adapter(), folder, config.model.name)
     return 0
 
 
@@ -262,9 +258,6 @@ def run_replies(args: argparse.Namespace) -> int:
             backend = open_backend("engine", config, open_base(config), stack)
             for reply in collect(backend, args.data, args.open, args.worked, args.count, args.seed):
                 kept.append(reply)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
     finally:
         if kept:  # else what is there stays
             write_replies(kept, args.output)
@@ -288,11 +281,7 @@ def run_strengths(args: argparse.Namespace) -> int:
     if not candidates:
         print(f"et2l train: {args.data} has no development rows of tasks outside training", file=sys.stderr)
         return 1
-    try:
-        found = calibrate(network, config.model.path, embedder, candidates, device)
-    except KeyboardInterrupt:
-        print("stopped; the checkpoint is as it was", file=sys.stderr)
-        return 130
+    found = calibrate(network, config.model.path, embedder, candidates, device)
     write_strengths(args.checkpoint, found)
     if args.json:
         print(json.dumps({skill: dataclasses.asdict(one) for skill, one in found.items()}))
@@ -311,14 +300,10 @@ def run_listening(args: argparse.Namespace) -> int:
 
     device = _device(args)
     config = load_config(args.config)
-    try:
-        network, embedder = _open_checkpoint(args, config, device)
-        sets = listening_sets(args.data, args.examples, args.seed, args.breadth)
-        classifier = learn_from(args.data, embedder, args.breadth, args.seed)
-        found = measure(network, classifier, config.model.path, embedder, sets, args.seed, device)
-    except KeyboardInterrupt:
-        print("stopped; the checkpoint is as it was", file=sys.stderr)
-        return 130
+    network, embedder = _open_checkpoint(args, config, device)
+    sets = listening_sets(args.data, args.examples, args.seed, args.breadth)
+    classifier = learn_from(args.data, embedder, args.breadth, args.seed)
+    found = measure(network, classifier, config.model.path, embedder, sets, args.seed, device)
     save_listening(calibrated(classifier, found), args.checkpoint)
     if args.json:
         tables = {name: {"share": found.at_share(name), "low": found.at_low(name)} for name in found.losses}
@@ -359,15 +344,11 @@ def run_composer(args: argparse.Namespace) -> int:
     if not fit or not choice:
         print(f"et2l train: {args.data} has development rows of too few tasks outside training", file=sys.stderr)
         return 1
-    try:
-        with tqdm(total=args.steps, unit="step") as bar:
-            found = train_composer(
-                network, config.model.path, fit, choice, settings, args.steps, args.batch, args.seed,
-                lambda _, loss: bar.set_postfix(loss=f"{loss:.2f}", refresh=False) or bar.update(),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        print("stopped; the checkpoint is as it was", file=sys.stderr)
-        return 130
+    with tqdm(total=args.steps, unit="step") as bar:
+        found = train_composer(
+            network, config.model.path, fit, choice, settings, args.steps, args.batch, args.seed,
+            lambda _, loss: bar.set_postfix(loss=f"{loss:.2f}", refresh=False) or bar.update(),
+        )  # fmt: skip
     if found.network is not None:
         learnt = dataclasses.replace(settings, task_share=found.task_share)
         save_network(found.network, learnt, args.checkpoint)

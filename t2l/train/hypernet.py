@@ -152,7 +152,7 @@ class Trainer:
     def fit(self, on_step: Callable[[dict], None] | None = None) -> dict:
         """Train to `settings.steps`, saving as it goes; returns the last step's record. Ctrl-C saves first."""
         self.resume()
-        record = _last(self.run / "log.jsonl") if self.step else {}
+        record = _last(self.run / "log.jsonl") if self.step == self.settings.steps else {}
         dev: dict[str, list[Example]] = {}
         if self.settings.eval_every:
             dev = dev_examples(self._data, self.settings.eval_examples, seed=1234, breadth=self.settings.breadth)

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +102,21 @@ def test_a_store_that_cannot_be_locked_is_an_error_with_its_name(tmp_path, capsy
     lock.mkdir(parents=True)
     assert main(["cache", "check", "--config", str(tmp_path / "c.toml")]) == 1
     assert f"et2l cache: [Errno 21] Is a directory: '{lock}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "left"),
+    [("listening", "_open_checkpoint", "stopped; the checkpoint is as it was"), ("oracle", "open_base", "and saved;")],
+)
+def test_a_stopped_training_says_what_it_leaves(tmp_path, monkeypatch, capsys, kind, part, left):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    (tmp_path / "rows.jsonl").write_text('{"task": "t", "split": "train", "prompt": "p", "answer": "a"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"proxy.commands.train.{part}", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    more = ["--checkpoint", "."] if kind == "listening" else ["--tasks", "t", "--export", "out"]
+    try:
+        assert main(["train", kind, "--data", ".", *more]) == 130
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert left in capsys.readouterr().err
